@@ -1,0 +1,113 @@
+# `make test` is the whole proof; `make help` lists the rest.
+#
+# Each step has two targets. The public one (`make unit`) runs it through scripts/steps, which limits and prints its
+# time; the private one (`do-unit`) holds its commands and what it needs. Every step installs what it lacks, so each
+# can be run alone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+export DEBIAN_FRONTEND := noninteractive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+ifeq ($(CI),true)
+# Nothing is compiled twice on a fresh machine, so incremental state only costs.
+export CARGO_INCREMENTAL := 0
+export CARGO_TERM_COLOR ?= never
+endif
+
+# Where cargo puts things; everything we produce goes below it.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Empty it (`make CARGO_FLAGS= …`) while changing dependencies.
+CARGO_FLAGS ?= --locked
+
+VENV := $(TARGET)/venv
+NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+
+# The release build that the tests talk to. Set both to test binaries that were built elsewhere.
+ifeq ($(origin FIXTURE_BIN)$(origin SOCKEYE_BIN),undefinedundefined)
+BINARIES := do-fixture
+endif
+FIXTURE_BIN ?= $(TARGET)/release/examples/conformance
+SOCKEYE_BIN ?= $(TARGET)/release/sockeye
+WITH_BINARIES = FIXTURE_BIN=$(abspath $(FIXTURE_BIN)) SOCKEYE_BIN=$(abspath $(SOCKEYE_BIN))
+
+# In the order of `make test`: what fails fastest comes first.
+STEPS := setup fmt house clippy rustdoc unit fixture readme js clients python browser
+DO := $(STEPS:%=do-%)
+
+.PHONY: help test check $(STEPS) $(DO) clean-all
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+test: ## everything below, from a fresh Debian machine to a summary
+	@scripts/steps $(STEPS)
+
+check: ## what needs no running server: fmt, house, clippy, rustdoc
+	@scripts/steps fmt house clippy rustdoc
+
+$(STEPS):
+	@scripts/steps $@
+
+setup: ## install what the tests need from Debian (as root) and rustup
+do-setup:
+	scripts/setup
+
+fmt: ## formatting
+do-fmt:
+	cargo fmt --all --check
+
+house: ## our own checks: requirements table, manifests, links in the documents
+do-house:
+	python3 -B -m unittest discover -s tests/house -p 'test_*.py'
+
+clippy: ## lints as errors, every target and feature
+do-clippy:
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets --all-features -- -D warnings
+
+rustdoc: ## the API documentation builds without a warning
+do-rustdoc:
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps --all-features
+
+unit: ## Rust tests: unit, property, fuzz smoke, integration, doc
+do-unit:
+	cargo test $(CARGO_FLAGS) --workspace --all-features
+
+fixture: ## release build of the server and of the conformance fixture
+do-fixture:
+	cargo build $(CARGO_FLAGS) --release --bin sockeye --example conformance
+
+readme: ## the commands README.md promises, run from the root
+do-readme: do-fixture
+	python3 -B tests/house/readme_commands.py
+
+js: ## unit tests of clients/js
+do-js: $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(wildcard clients/js/package-lock.json))
+	cd clients/js && npm test --silent
+
+clients: ## stock JavaScript clients against the fixture
+do-clients: tests/clients/node_modules/.package-lock.json $(BINARIES)
+	cd tests/clients && $(WITH_BINARIES) npm test --silent
+
+python: ## stock Python clients against the fixture
+do-python: $(VENV)/.installed $(BINARIES)
+	cd tests/python && $(WITH_BINARIES) $(VENV)/bin/python -B -m pytest -q -p no:cacheprovider
+
+browser: ## the playground in headless Chromium
+do-browser: tests/browser/node_modules/.package-lock.json $(BINARIES)
+	cd tests/browser && $(WITH_BINARIES) npm test --silent
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && $(NPM_CI)
+	touch $@
+
+$(VENV)/.installed: tests/python/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q -r $<
+	touch $@
+
+clean-all: ## remove everything that was built or installed below this directory
+	rm -rf $(TARGET) clients/js/node_modules tests/clients/node_modules tests/browser/node_modules
