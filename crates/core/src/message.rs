@@ -1,0 +1,236 @@
+//! A packet on its way out: encoded once, shared by every connection it goes to.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+/// How important a packet is to its connection, in the order in which a full queue keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Class {
+    /// Dropped whenever the connection cannot take it at once.
+    Volatile,
+    /// Kept; a queue that has no room for it ends the connection as a slow consumer.
+    Normal,
+    /// Heartbeats, CONNECT, DISCONNECT: never dropped, not counted against the limit.
+    Control,
+}
+
+/// Room kept in front of the first part for the largest server frame header (RFC 6455 §5.2).
+const HEADER_ROOM: usize = 10;
+
+/// One engine message (and its binary attachments), with its wire forms.
+///
+/// The first part is built with room for a WebSocket frame header in front, so that the
+/// WebSocket frame and the polling text are the same bytes, seen through different windows.
+#[derive(Debug)]
+pub struct Message {
+    buffer: Box<[u8]>,
+    frame_at: u8,
+    binary: bool,
+    class: Class,
+    compress: bool,
+    attachments: Option<Box<[Attachment]>>,
+    deflated: OnceLock<Option<Bytes>>,
+    conflation_key: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Attachment {
+    data: Bytes,
+    header: ([u8; HEADER_ROOM], u8),
+}
+
+/// Collects the bytes of a message's first part.
+#[derive(Debug)]
+pub struct MessageBuilder {
+    buffer: Vec<u8>,
+    binary: bool,
+}
+
+impl MessageBuilder {
+    /// A text message; the Engine.IO type digit is part of what the caller writes.
+    pub fn text() -> Self {
+        Self::with_capacity(118, false)
+    }
+
+    /// A binary message (the msgpack parser); Engine.IO v4 gives it no prefix.
+    pub fn binary() -> Self {
+        Self::with_capacity(118, true)
+    }
+
+    fn with_capacity(capacity: usize, binary: bool) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_ROOM + capacity);
+        buffer.extend_from_slice(&[0; HEADER_ROOM]);
+        MessageBuilder { buffer, binary }
+    }
+
+    /// Where to write the payload. Only append.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Seals the message.
+    pub fn build(mut self, class: Class, compress: bool, attachments: Vec<Bytes>) -> Message {
+        let opcode = if self.binary { 2 } else { 1 };
+        let (header, header_len) = frame_header(opcode, self.buffer.len() - HEADER_ROOM);
+        let frame_at = HEADER_ROOM - header_len as usize;
+        self.buffer[frame_at..HEADER_ROOM].copy_from_slice(&header[..header_len as usize]);
+        let attachments = (!attachments.is_empty()).then(|| {
+            attachments
+                .into_iter()
+                .map(|data| Attachment { header: frame_header(2, data.len()), data })
+                .collect()
+        });
+        Message {
+            buffer: self.buffer.into_boxed_slice(),
+            frame_at: frame_at as u8,
+            binary: self.binary,
+            class,
+            compress,
+            attachments,
+            deflated: OnceLock::new(),
+            conflation_key: None,
+        }
+    }
+}
+
+/// An unmasked, final server frame header: RFC 6455 §5.2 with minimal length encoding.
+fn frame_header(opcode: u8, len: usize) -> ([u8; HEADER_ROOM], u8) {
+    let mut header = [0; HEADER_ROOM];
+    header[0] = 0x80 | opcode;
+    match len {
+        0..=125 => {
+            header[1] = len as u8;
+            (header, 2)
+        }
+        126..=0xffff => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+            (header, 4)
+        }
+        _ => {
+            header[1] = 127;
+            header[2..10].copy_from_slice(&(len as u64).to_be_bytes());
+            (header, 10)
+        }
+    }
+}
+
+impl Message {
+    /// A text message of `payload`, Engine.IO type digit included.
+    pub fn text(payload: &str, class: Class) -> Self {
+        let mut builder = MessageBuilder::text();
+        builder.buffer.extend_from_slice(payload.as_bytes());
+        builder.build(class, false, Vec::new())
+    }
+
+    /// A binary message.
+    pub fn binary(payload: &[u8], class: Class) -> Self {
+        let mut builder = MessageBuilder::with_capacity(payload.len(), true);
+        builder.buffer.extend_from_slice(payload);
+        builder.build(class, false, Vec::new())
+    }
+
+    /// Its class.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Whether the sender allows compression.
+    pub fn compress(&self) -> bool {
+        self.compress
+    }
+
+    /// The key under which a later message may replace this one, if any.
+    pub fn conflation_key(&self) -> Option<&Arc<str>> {
+        self.conflation_key.as_ref()
+    }
+
+    /// Lets a later message with the same key replace this one while it waits.
+    pub fn with_conflation_key(mut self, key: Arc<str>) -> Self {
+        self.conflation_key = Some(key);
+        self
+    }
+
+    /// Whether the first part is binary.
+    pub fn is_binary(&self) -> bool {
+        self.binary
+    }
+
+    /// The first part as an engine packet: text with its type digit, or bare binary.
+    pub fn payload(&self) -> &[u8] {
+        &self.buffer[HEADER_ROOM..]
+    }
+
+    /// The binary attachments that follow, in order.
+    pub fn attachments(&self) -> impl Iterator<Item = &Bytes> {
+        self.attachments.iter().flat_map(|all| all.iter().map(|attachment| &attachment.data))
+    }
+
+    /// The slices that, one after the other, are this message as plain WebSocket frames.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let first = std::iter::once(&self.buffer[self.frame_at as usize..]);
+        let rest = self.attachments.iter().flat_map(|all| {
+            all.iter().flat_map(|Attachment { data, header: (header, len) }| {
+                [&header[..*len as usize], &data[..]]
+            })
+        });
+        first.chain(rest)
+    }
+
+    /// The message as compressed frames in one buffer, made once by `deflate` and then shared;
+    /// `None` when `deflate` declined.
+    pub fn deflated(&self, deflate: impl FnOnce(&Self) -> Option<Bytes>) -> Option<&Bytes> {
+        self.deflated.get_or_init(|| deflate(self)).as_ref()
+    }
+
+    /// What the message counts for in a queue, in bytes: its plain frames.
+    pub fn cost(&self) -> usize {
+        let attached = self.attachments.iter().flat_map(|all| all.iter());
+        (self.buffer.len() - self.frame_at as usize)
+            + attached.map(|a| a.data.len() + usize::from(a.header.1)).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_and_the_payload_share_one_buffer() {
+        for len in [0usize, 1, 125, 126, 65_535, 65_536] {
+            let text = "x".repeat(len);
+            let message = Message::text(&text, Class::Normal);
+            assert_eq!(message.payload(), text.as_bytes());
+            let frame: Vec<u8> = message.frames().flatten().copied().collect();
+            assert_eq!(frame.len(), message.cost());
+            assert_eq!(frame[0], 0x81);
+            let header = match len {
+                0..=125 => 2,
+                126..=65_535 => 4,
+                _ => 10,
+            };
+            assert_eq!(&frame[header..], text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn attachments_follow_as_binary_frames() {
+        let mut builder = MessageBuilder::text();
+        builder.buffer().extend_from_slice(b"451-[]");
+        let message =
+            builder.build(Class::Normal, true, vec![Bytes::from_static(&[7, 8]), Bytes::new()]);
+        let wire: Vec<u8> = message.frames().flatten().copied().collect();
+        assert_eq!(wire, b"\x81\x06451-[]\x82\x02\x07\x08\x82\x00");
+        assert_eq!(message.cost(), wire.len());
+        assert_eq!(message.attachments().count(), 2);
+    }
+
+    #[test]
+    fn a_compressed_form_is_made_once() {
+        let message = Message::text("4hello", Class::Normal);
+        assert_eq!(message.deflated(|_| Some(Bytes::from_static(b"z"))).unwrap(), &b"z"[..]);
+        assert_eq!(message.deflated(|_| unreachable!()).unwrap(), &b"z"[..]);
+    }
+}
