@@ -1,0 +1,543 @@
+//! The command line of a load tester: one table of flags makes the parser and the help.
+
+use crate::plan::{Pace, Plan, Scenario};
+use crate::target::{Protocol, Target};
+use std::fmt;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A run.
+    Run {
+        /// The run.
+        plan: Box<Plan>,
+        /// Whether the report is wanted as JSON.
+        json: bool,
+    },
+    /// The help text, [`help`].
+    Help,
+}
+
+/// A command line that cannot be understood. `Display` says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+struct Flag {
+    name: &'static str,
+    /// Name of the value in the help; empty for a switch.
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+}
+
+const fn flag(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        value,
+        default,
+        help,
+    }
+}
+
+const FLAGS: &[Flag] = &[
+    flag(
+        "url",
+        "URL",
+        "",
+        "server: ws://HOST:PORT[/path], http:// or tcp:// (required)",
+    ),
+    flag(
+        "protocol",
+        "NAME",
+        "socketio",
+        "socketio, websocket or floor",
+    ),
+    flag("connections", "N", "100", "connections"),
+    flag(
+        "window",
+        "N",
+        "1",
+        "messages in flight per connection (echo) or publisher (fanout)",
+    ),
+    flag(
+        "rate",
+        "N",
+        "",
+        "messages per second; an open loop (rate: default 1000)",
+    ),
+    flag("publishers", "N", "1", "connections that publish (fanout)"),
+    flag(
+        "payload",
+        "BYTES",
+        "64, fanout 128",
+        "bytes of a message's payload, 29 at least",
+    ),
+    flag(
+        "duration",
+        "TIME",
+        "5s",
+        "length of the measurement: 500ms, 5s, 2m, 1h",
+    ),
+    flag("warmup", "TIME", "1s", "load before the measurement"),
+    flag("settle", "TIME", "1s", "silence before memory is read"),
+    flag("handshakes", "N", "128", "handshakes in flight"),
+    flag(
+        "sources",
+        "IPS",
+        "127.0.0.1-4",
+        "addresses to connect from, comma-separated; or none",
+    ),
+    flag("namespace", "NAME", "/", "namespace to join"),
+    flag(
+        "auth",
+        "JSON",
+        "",
+        "object to send when joining the namespace",
+    ),
+    flag(
+        "token",
+        "TOKEN",
+        "",
+        "short for --auth {\"token\":…} and a Bearer header",
+    ),
+    flag(
+        "room",
+        "NAME",
+        "idle, storm: bench",
+        "room to join with the event join",
+    ),
+    flag("event", "NAME", "echo, broadcast", "event to send"),
+    flag(
+        "pid",
+        "PID",
+        "",
+        "server process whose CPU and memory to read",
+    ),
+    flag("json", "", "", "print the report as JSON"),
+    flag("help", "", "", "this text"),
+];
+
+const SCENARIOS: &[(&str, &str)] = &[
+    ("idle", "hold the connections and answer heartbeats"),
+    (
+        "echo",
+        "closed loop: every connection keeps --window echoes in flight",
+    ),
+    (
+        "rate",
+        "open loop: --rate echoes per second over all connections",
+    ),
+    (
+        "fanout",
+        "--publishers send to all, closed (--window) or open loop (--rate)",
+    ),
+    ("storm", "connect all at once, then hold"),
+];
+
+/// The help text.
+pub fn help() -> String {
+    let mut text = String::from("Usage: SCENARIO --url URL [flags]\n\nScenarios:\n");
+    for (name, help) in SCENARIOS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<8} {help}");
+    }
+    text.push_str("\nFlags:\n");
+    for flag in FLAGS {
+        let usage = format!("--{} {}", flag.name, flag.value);
+        let _ = write!(text, "  {usage:<20} {}", flag.help);
+        if !flag.default.is_empty() {
+            let _ = write!(text, " [{}]", flag.default);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Reads a command line, the program's name excluded.
+///
+/// # Errors
+///
+/// [`UsageError`] for an unknown scenario or flag, a missing or impossible value.
+///
+/// ```
+/// use sockeye_bench::cli::{Command, parse};
+///
+/// let line = "echo --url ws://127.0.0.1:3000 --connections 200 --window 8 --duration 3s";
+/// let Command::Run { plan, json } = parse(line.split(' ').map(String::from))? else { panic!() };
+/// assert_eq!((plan.connections, json), (200, false));
+/// # Ok::<(), sockeye_bench::cli::UsageError>(())
+/// ```
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, UsageError> {
+    let mut arguments = arguments.into_iter();
+    let scenario = match arguments.next().as_deref() {
+        None | Some("help" | "--help" | "-h") => return Ok(Command::Help),
+        Some(name) => SCENARIOS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(known, _)| *known)
+            .ok_or_else(|| unknown("scenario", name, SCENARIOS.iter().map(|(name, _)| *name)))?,
+    };
+    let mut values = Values(Vec::new());
+    while let Some(argument) = arguments.next() {
+        let (name, inline) = match argument.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (argument, None),
+        };
+        let flag = name
+            .strip_prefix("--")
+            .and_then(|name| FLAGS.iter().find(|flag| flag.name == name))
+            .ok_or_else(|| unknown("flag", &name, FLAGS.iter().map(|flag| flag.name)))?;
+        let value = match (flag.value.is_empty(), inline) {
+            (true, None) => String::new(),
+            (true, Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
+            (false, Some(value)) => value,
+            (false, None) => arguments
+                .next()
+                .ok_or_else(|| UsageError(format!("{name} needs a value: {}", flag.value)))?,
+        };
+        values.0.push((flag.name, value));
+    }
+    if values.get("help").is_some() {
+        return Ok(Command::Help);
+    }
+    let json = values.get("json").is_some();
+    Ok(Command::Run {
+        plan: Box::new(values.plan(scenario)?),
+        json,
+    })
+}
+
+struct Values(Vec<(&'static str, String)>);
+
+impl Values {
+    /// The last one wins.
+    fn get(&self, name: &'static str) -> Option<&str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(flag, _)| *flag == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<Option<T>, UsageError> {
+        self.get(name)
+            .map(|value| {
+                value
+                    .parse()
+                    .map_err(|_| impossible(name, value, "a number"))
+            })
+            .transpose()
+    }
+
+    fn time(&self, name: &'static str, field: &mut Duration) -> Result<(), UsageError> {
+        if let Some(value) = self.get(name) {
+            *field = duration(value).ok_or_else(|| impossible(name, value, "a time like 5s"))?;
+        }
+        Ok(())
+    }
+
+    fn plan(&self, scenario: &str) -> Result<Plan, UsageError> {
+        let protocol = match self.get("protocol") {
+            None | Some("socketio") => Protocol::SocketIo,
+            Some("websocket") => Protocol::WebSocket,
+            Some("floor") => Protocol::Floor,
+            Some(other) => {
+                return Err(impossible(
+                    "protocol",
+                    other,
+                    "socketio, websocket or floor",
+                ));
+            }
+        };
+        let url = self
+            .get("url")
+            .ok_or_else(|| UsageError("--url is required".into()))?;
+        let target = Target::parse(url, protocol).map_err(|error| UsageError(error.to_string()))?;
+        let window = self.number("window")?.unwrap_or(1);
+        let rate = match self.number::<f64>("rate")? {
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
+                return Err(impossible("rate", &rate.to_string(), "above zero"));
+            }
+            rate => rate,
+        };
+        let scenario = match scenario {
+            "idle" => Scenario::Idle,
+            "storm" => Scenario::Storm,
+            "echo" => Scenario::Echo { window },
+            "rate" => Scenario::Rate {
+                per_second: rate.unwrap_or(1000.0),
+            },
+            _ => Scenario::Fanout {
+                publishers: self.number("publishers")?.unwrap_or(1),
+                pace: rate.map_or(Pace::Window(window), Pace::PerSecond),
+            },
+        };
+        let mut plan = Plan::new(target, scenario);
+        match scenario {
+            Scenario::Fanout { .. } => plan.payload = 128,
+            Scenario::Idle | Scenario::Storm if protocol == Protocol::SocketIo => {
+                plan.room = Some("bench".into());
+            }
+            _ => {}
+        }
+        self.apply(&mut plan)?;
+        Ok(plan)
+    }
+
+    fn apply(&self, plan: &mut Plan) -> Result<(), UsageError> {
+        if let Some(connections) = self.number::<u32>("connections")? {
+            if !(1..1 << 24).contains(&connections) {
+                return Err(impossible(
+                    "connections",
+                    &connections.to_string(),
+                    "1 to 16777215",
+                ));
+            }
+            plan.connections = connections;
+        }
+        if let Some(payload) = self.number::<usize>("payload")? {
+            if payload > 16 << 20 {
+                return Err(impossible(
+                    "payload",
+                    &payload.to_string(),
+                    "16 MiB at most",
+                ));
+            }
+            plan.payload = payload;
+        }
+        self.time("duration", &mut plan.duration)?;
+        self.time("warmup", &mut plan.warmup)?;
+        self.time("settle", &mut plan.settle)?;
+        if let Some(handshakes) = self.number("handshakes")? {
+            plan.handshakes = handshakes;
+        }
+        if let Some(sources) = self.get("sources") {
+            plan.sources = sources
+                .split(',')
+                .filter(|ip| !ip.is_empty() && *ip != "none")
+                .map(|ip| {
+                    ip.parse()
+                        .map_err(|_| impossible("sources", ip, "IP addresses"))
+                })
+                .collect::<Result<_, _>>()?;
+        }
+        if let Some(namespace) = self.get("namespace") {
+            if !namespace.starts_with('/') || namespace.contains(',') {
+                return Err(impossible(
+                    "namespace",
+                    namespace,
+                    "a name that starts with /",
+                ));
+            }
+            plan.namespace = namespace.to_owned();
+        }
+        if let Some(token) = self.get("token") {
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(impossible("token", token, "visible ASCII"));
+            }
+            plan.auth = Some(serde_json::json!({ "token": token }).to_string());
+            plan.bearer = Some(token.to_owned());
+        }
+        if let Some(auth) = self.get("auth") {
+            let object = serde_json::from_str::<serde_json::Value>(auth);
+            if !object.is_ok_and(|value| value.is_object()) {
+                return Err(impossible("auth", auth, "a JSON object"));
+            }
+            plan.auth = Some(auth.to_owned());
+        }
+        if let Some(room) = self.get("room") {
+            plan.room = Some(room.to_owned()).filter(|room| !room.is_empty());
+        }
+        if let Some(event) = self.get("event") {
+            if event.is_empty() || event.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\') {
+                return Err(impossible("event", event, "a name without quotes"));
+            }
+            plan.events.echo = event.to_owned();
+            plan.events.broadcast = event.to_owned();
+        }
+        plan.pid = self.number("pid")?;
+        Ok(())
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * scale).ok()
+}
+
+fn impossible(name: &str, value: &str, wanted: &str) -> UsageError {
+    UsageError(format!("--{name} {value}: {wanted} expected"))
+}
+
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> UsageError {
+    let plain = name.trim_start_matches('-');
+    let nearest = known
+        .min_by_key(|known| distance(plain, known))
+        .unwrap_or_default();
+    let dashes = if what == "flag" { "--" } else { "" };
+    UsageError(format!(
+        "unknown {what} {name}; did you mean {dashes}{nearest}?"
+    ))
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Result<Command, UsageError> {
+        parse(text.split_ascii_whitespace().map(String::from))
+    }
+
+    fn plan(text: &str) -> Plan {
+        match line(text) {
+            Ok(Command::Run { plan, .. }) => *plan,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn scenarios_take_their_flags() {
+        let url = "--url ws://127.0.0.1:9";
+        assert_eq!(
+            plan(&format!("echo {url} --window=8")).scenario,
+            Scenario::Echo { window: 8 }
+        );
+        let rate = plan(&format!(
+            "rate {url} --rate 10000 --connections 1000 --pid 7"
+        ));
+        assert_eq!(
+            rate.scenario,
+            Scenario::Rate {
+                per_second: 10_000.0
+            }
+        );
+        assert_eq!(
+            (rate.connections, rate.pid, rate.payload),
+            (1000, Some(7), 64)
+        );
+        let fanout = plan(&format!("fanout {url} --publishers 3 --window 2"));
+        assert_eq!(
+            fanout.scenario,
+            Scenario::Fanout {
+                publishers: 3,
+                pace: Pace::Window(2)
+            }
+        );
+        assert_eq!((fanout.payload, fanout.room), (128, None));
+        let open = plan(&format!("fanout {url} --rate 20")).scenario;
+        assert_eq!(
+            open,
+            Scenario::Fanout {
+                publishers: 1,
+                pace: Pace::PerSecond(20.0)
+            }
+        );
+        let idle = plan(&format!(
+            "idle {url} --duration 500ms --settle 2m --warmup 0"
+        ));
+        assert_eq!(idle.duration, Duration::from_millis(500));
+        assert_eq!(
+            (idle.settle, idle.warmup),
+            (Duration::from_secs(120), Duration::ZERO)
+        );
+        assert_eq!(idle.room.as_deref(), Some("bench"));
+        assert_eq!(idle.sources.len(), 4);
+        let storm = plan(&format!(
+            "storm {url} --sources none --token abc --namespace /auth"
+        ));
+        assert!(storm.sources.is_empty());
+        assert_eq!(storm.auth.as_deref(), Some("{\"token\":\"abc\"}"));
+        assert_eq!(storm.bearer.as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn help_and_json_are_switches() {
+        assert_eq!(line(""), Ok(Command::Help));
+        assert_eq!(
+            line("echo --url ws://127.0.0.1:9 --help"),
+            Ok(Command::Help)
+        );
+        assert!(matches!(
+            line("echo --url ws://127.0.0.1:9 --json"),
+            Ok(Command::Run { json: true, .. })
+        ));
+        for flag in FLAGS {
+            assert!(help().contains(&format!("--{}", flag.name)));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let url = "--url ws://127.0.0.1:9";
+        let table = [
+            ("ecko".to_owned(), "did you mean echo"),
+            (
+                format!("echo {url} --conections 5"),
+                "did you mean --connections",
+            ),
+            (format!("echo {url} --connections"), "needs a value"),
+            (format!("echo {url} --connections many"), "a number"),
+            (format!("echo {url} --connections 0"), "1 to"),
+            (format!("echo {url} --json=1"), "takes no value"),
+            (format!("echo {url} --duration 5y"), "a time"),
+            (format!("echo {url} --duration -5s"), "a time"),
+            (format!("rate {url} --rate 0"), "above zero"),
+            (format!("rate {url} --rate nan"), "above zero"),
+            (format!("echo {url} --auth [1]"), "a JSON object"),
+            (format!("echo {url} --event a\"b"), "without quotes"),
+            (format!("echo {url} --namespace auth"), "starts with /"),
+            (format!("echo {url} --sources 1.2.3"), "IP addresses"),
+            (
+                format!("echo {url} --protocol udp"),
+                "socketio, websocket or floor",
+            ),
+            ("echo".to_owned(), "--url is required"),
+            ("echo --url wss://127.0.0.1:9".to_owned(), "TLS"),
+        ];
+        for (text, expected) in table {
+            let error = line(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

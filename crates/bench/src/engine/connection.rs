@@ -1,0 +1,134 @@
+//! One connection of a run: 24 bytes while nothing is cut in half.
+
+use mio::net::TcpStream;
+use socket2::{Domain, Socket, Type};
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// TCP.
+    Connecting,
+    /// Waiting for `101`.
+    Upgrading,
+    /// Waiting for the Engine.IO open packet.
+    Opening,
+    /// Waiting for the namespace.
+    Joining,
+    /// Waiting for the room.
+    Entering,
+    Ready,
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: Option<TcpStream>,
+    pub(crate) phase: Phase,
+    /// When its set-up began.
+    pub(crate) since: u64,
+    pub(crate) spill: Option<Box<Spill>>,
+}
+
+/// What is cut in half.
+#[derive(Debug, Default)]
+pub(crate) struct Spill {
+    /// Bytes read that make no whole frame yet.
+    pub(crate) inbound: Vec<u8>,
+    /// Payload of the fragments of an unfinished text message.
+    pub(crate) message: Vec<u8>,
+    /// Bytes the kernel did not take yet.
+    pub(crate) outbound: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn spill(&mut self) -> &mut Spill {
+        self.spill.get_or_insert_default()
+    }
+
+    /// Takes the bytes that make no whole frame yet.
+    pub(crate) fn take_inbound(&mut self) -> Vec<u8> {
+        self.spill
+            .as_mut()
+            .map(|spill| std::mem::take(&mut spill.inbound))
+            .unwrap_or_default()
+    }
+
+    /// Lets go of the spill once there is nothing in it.
+    pub(crate) fn tidy(&mut self) {
+        if self.spill.as_ref().is_some_and(|spill| {
+            spill.inbound.is_empty() && spill.message.is_empty() && spill.outbound.is_empty()
+        }) {
+            self.spill = None;
+        }
+    }
+
+    /// Writes, or keeps what the kernel does not take.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(spill) = &mut self.spill
+            && !spill.outbound.is_empty()
+        {
+            spill.outbound.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let written = self.write(bytes)?;
+        if written < bytes.len() {
+            self.spill().outbound.extend_from_slice(&bytes[written..]);
+        }
+        Ok(())
+    }
+
+    /// Writes what was kept.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let Some(spill) = &mut self.spill else {
+            return Ok(());
+        };
+        if spill.outbound.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut spill.outbound);
+        let written = self.write(&bytes)?;
+        self.spill().outbound.extend_from_slice(&bytes[written..]);
+        self.tidy();
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<usize> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(bytes.len());
+        };
+        let all = bytes.len();
+        while !bytes.is_empty() {
+            match stream.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all - bytes.len())
+    }
+}
+
+/// Starts a TCP connection.
+///
+/// It will be reset, not closed, at its end, so that no port stays in TIME-WAIT for the next run.
+pub(crate) fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    if let Some(ip) = from.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}

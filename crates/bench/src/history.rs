@@ -1,0 +1,481 @@
+//! The history checker: was every message delivered, once, in order, and to whom it belongs?
+//!
+//! It sees what was published and what arrived, keeps one counter per pair of receiver and
+//! publisher while all is well, and remembers gaps only where something is missing. It does no
+//! I/O and reads no clock.
+//!
+//! ```
+//! use sockeye_bench::{Audience, History, Verdict};
+//!
+//! let mut history = History::new(Audience::Everyone, 2, 1);
+//! let (first, second) = (history.publish(0), history.publish(0));
+//! assert_eq!(history.receive(0, 0, first), Verdict::InOrder);
+//! assert_eq!(history.receive(0, 0, second), Verdict::InOrder);
+//! assert_eq!(history.receive(1, 0, second), Verdict::Ahead); // the first is missing
+//! assert_eq!(history.receive(1, 0, first), Verdict::Late);
+//! assert_eq!(history.receive(1, 0, first), Verdict::Duplicate);
+//! let faults = history.faults();
+//! assert_eq!((faults.lost, faults.reordered, faults.duplicated), (0, 1, 1));
+//! ```
+
+use serde::Serialize;
+
+/// Most gaps remembered per pair of receiver and publisher. Beyond it the oldest gap counts as
+/// lost for good, and what still arrives of it as duplicate.
+const MAX_GAPS: usize = 1024;
+
+/// Who shall get the messages of a publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// The publisher alone, as in echo; receivers and publishers are the same connections.
+    Sender,
+    /// Every receiver.
+    Everyone,
+    /// The receivers marked `true`; a receiver beyond the end is not among them.
+    Members(Vec<bool>),
+}
+
+impl Audience {
+    fn includes(&self, receiver: u32, publisher: u32) -> bool {
+        match self {
+            Self::Sender => receiver == publisher,
+            Self::Everyone => true,
+            Self::Members(members) => members.get(receiver as usize).copied().unwrap_or(false),
+        }
+    }
+}
+
+/// What one arrival was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The one that was expected next.
+    InOrder,
+    /// One after the expected one: those between are missing so far.
+    Ahead,
+    /// A missing one, after later ones had arrived: counted as reordered.
+    Late,
+    /// One that had arrived before.
+    Duplicate,
+    /// One that belongs to another receiver.
+    Misdelivered,
+    /// One that was never published.
+    Unknown,
+}
+
+impl Verdict {
+    /// Whether the message arrived where it should, for the first time.
+    pub fn is_delivery(self) -> bool {
+        matches!(self, Self::InOrder | Self::Ahead | Self::Late)
+    }
+}
+
+/// Faults of a history. All zero means: everything arrived once, in order, where it belonged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Faults {
+    /// Published, due at a receiver, and not arrived.
+    pub lost: u64,
+    /// Arrived again.
+    pub duplicated: u64,
+    /// Arrived after a later message of the same publisher.
+    pub reordered: u64,
+    /// Arrived at a receiver that should not have it.
+    pub misdelivered: u64,
+    /// Arrived without ever having been published, or with a stamp that cannot be read, or with
+    /// content that differs from what was sent.
+    pub corrupt: u64,
+}
+
+impl Faults {
+    /// Whether there are none.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The checker.
+#[derive(Debug, Clone)]
+pub struct History {
+    audience: Audience,
+    receivers: u32,
+    published: Vec<u32>,
+    lanes: Vec<Lane>,
+    faults: Faults,
+}
+
+/// One receiver's view of one publisher.
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    next: u32,
+    gaps: Option<Box<Gaps>>,
+}
+
+/// Ascending and disjoint.
+#[derive(Debug, Clone, Default)]
+struct Gaps(Vec<Gap>);
+
+/// Missing sequence numbers, `from` included, `to` excluded.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    from: u32,
+    to: u32,
+}
+
+impl History {
+    /// A history in which nothing happened yet. Receivers and publishers are numbered from 0.
+    ///
+    /// Memory: 16 bytes for each receiver (audience [`Audience::Sender`]) or for each pair of
+    /// receiver and publisher.
+    pub fn new(audience: Audience, receivers: u32, publishers: u32) -> Self {
+        let lanes = match audience {
+            Audience::Sender => receivers as usize,
+            _ => receivers as usize * publishers as usize,
+        };
+        Self {
+            audience,
+            receivers,
+            published: vec![0; publishers as usize],
+            lanes: vec![Lane::default(); lanes],
+            faults: Faults::default(),
+        }
+    }
+
+    /// Notes that a publisher sends its next message and returns that message's sequence number.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such publisher.
+    pub fn publish(&mut self, publisher: u32) -> u32 {
+        let count = &mut self.published[publisher as usize];
+        *count += 1;
+        *count - 1
+    }
+
+    /// Messages published so far.
+    pub fn published(&self) -> u64 {
+        self.published.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    /// Judges one arrival and counts it if it is a fault.
+    pub fn receive(&mut self, receiver: u32, publisher: u32, sequence: u32) -> Verdict {
+        let known = self
+            .published
+            .get(publisher as usize)
+            .is_some_and(|&count| sequence < count);
+        if !known || receiver >= self.receivers {
+            self.faults.corrupt += 1;
+            return Verdict::Unknown;
+        }
+        if !self.audience.includes(receiver, publisher) {
+            self.faults.misdelivered += 1;
+            return Verdict::Misdelivered;
+        }
+        let lane = match self.audience {
+            Audience::Sender => receiver as usize,
+            _ => receiver as usize * self.published.len() + publisher as usize,
+        };
+        let (verdict, given_up) = self.lanes[lane].receive(sequence);
+        self.faults.lost += given_up;
+        match verdict {
+            Verdict::Late => self.faults.reordered += 1,
+            Verdict::Duplicate => self.faults.duplicated += 1,
+            _ => {}
+        }
+        verdict
+    }
+
+    /// Counts an arrival whose stamp or content is damaged.
+    pub fn receive_damaged(&mut self) {
+        self.faults.corrupt += 1;
+    }
+
+    /// The faults so far; what is still on its way counts as lost.
+    pub fn faults(&self) -> Faults {
+        Faults {
+            lost: self.faults.lost + self.missing(),
+            ..self.faults
+        }
+    }
+
+    /// Deliveries due that have not arrived, and may still.
+    pub fn missing(&self) -> u64 {
+        let mut missing = 0;
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let publishers = self.published.len();
+            let (receiver, publisher) = match self.audience {
+                Audience::Sender => (index, index),
+                _ => (index / publishers, index % publishers),
+            };
+            let Some(&published) = self.published.get(publisher) else {
+                continue;
+            };
+            if self.audience.includes(receiver as u32, publisher as u32) {
+                missing += u64::from(published - lane.next) + lane.absent();
+            }
+        }
+        missing
+    }
+}
+
+impl Lane {
+    /// Judges one arrival; also says how many earlier messages are given up as lost because
+    /// there are too many gaps to remember.
+    fn receive(&mut self, sequence: u32) -> (Verdict, u64) {
+        if sequence == self.next {
+            self.next += 1;
+            return (Verdict::InOrder, 0);
+        }
+        if sequence > self.next {
+            let gap = Gap {
+                from: self.next,
+                to: sequence,
+            };
+            self.next = sequence + 1;
+            return (Verdict::Ahead, self.remember(gap));
+        }
+        let Some(gaps) = &mut self.gaps else {
+            return (Verdict::Duplicate, 0);
+        };
+        let Some(given_up) = gaps.fill(sequence) else {
+            return (Verdict::Duplicate, 0);
+        };
+        if gaps.0.is_empty() {
+            self.gaps = None;
+        }
+        (Verdict::Late, given_up)
+    }
+
+    fn remember(&mut self, gap: Gap) -> u64 {
+        let gaps = self.gaps.get_or_insert_default();
+        gaps.0.push(gap);
+        gaps.forget()
+    }
+
+    fn absent(&self) -> u64 {
+        let gaps = self.gaps.iter().flat_map(|gaps| gaps.0.iter());
+        gaps.map(|gap| u64::from(gap.to - gap.from)).sum()
+    }
+}
+
+impl Gaps {
+    /// Takes a sequence number out, if it is missing; how many are given up for it.
+    fn fill(&mut self, sequence: u32) -> Option<u64> {
+        let gaps = &mut self.0;
+        let index = gaps.partition_point(|gap| gap.to <= sequence);
+        let &Gap { from, to } = gaps.get(index).filter(|gap| gap.from <= sequence)?;
+        match (sequence == from, sequence + 1 == to) {
+            (true, true) => drop(gaps.remove(index)),
+            (true, false) => gaps[index].from = sequence + 1,
+            (false, true) => gaps[index].to = sequence,
+            (false, false) => {
+                gaps[index].to = sequence;
+                gaps.insert(
+                    index + 1,
+                    Gap {
+                        from: sequence + 1,
+                        to,
+                    },
+                );
+            }
+        }
+        Some(self.forget())
+    }
+
+    /// Keeps within [`MAX_GAPS`]; how many are given up for it.
+    fn forget(&mut self) -> u64 {
+        if self.0.len() <= MAX_GAPS {
+            return 0;
+        }
+        let oldest = self.0.remove(0);
+        u64::from(oldest.to - oldest.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    /// `messages` from one publisher, as they arrive at one of two receivers without any fault.
+    fn perfect(messages: u32) -> (History, Vec<u32>) {
+        let mut history = History::new(Audience::Everyone, 1, 1);
+        let order = (0..messages).map(|_| history.publish(0)).collect();
+        (history, order)
+    }
+
+    fn replay(mut history: History, order: &[u32]) -> Faults {
+        for &sequence in order {
+            history.receive(0, 0, sequence);
+        }
+        history.faults()
+    }
+
+    #[test]
+    fn each_fault_is_told_from_the_others() {
+        let (history, order) = perfect(100);
+        assert!(replay(history, &order).is_clean());
+
+        let (history, mut order) = perfect(100);
+        order.remove(40);
+        assert_eq!(
+            replay(history, &order),
+            Faults {
+                lost: 1,
+                ..Faults::default()
+            }
+        );
+
+        let (history, mut order) = perfect(100);
+        order.truncate(97);
+        assert_eq!(
+            replay(history, &order),
+            Faults {
+                lost: 3,
+                ..Faults::default()
+            }
+        );
+
+        let (history, mut order) = perfect(100);
+        order.insert(60, 40);
+        assert_eq!(
+            replay(history, &order),
+            Faults {
+                duplicated: 1,
+                ..Faults::default()
+            }
+        );
+
+        let (history, mut order) = perfect(100);
+        order.swap(40, 41);
+        assert_eq!(
+            replay(history, &order),
+            Faults {
+                reordered: 1,
+                ..Faults::default()
+            }
+        );
+
+        let (history, mut order) = perfect(100);
+        order.push(100);
+        assert_eq!(
+            replay(history, &order),
+            Faults {
+                corrupt: 1,
+                ..Faults::default()
+            }
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_misdelivered() {
+        let mut echo = History::new(Audience::Sender, 3, 3);
+        let sequence = echo.publish(1);
+        assert_eq!(echo.receive(2, 1, sequence), Verdict::Misdelivered);
+        assert_eq!(echo.receive(1, 1, sequence), Verdict::InOrder);
+        assert_eq!(
+            echo.faults(),
+            Faults {
+                misdelivered: 1,
+                ..Faults::default()
+            }
+        );
+
+        let mut room = History::new(Audience::Members(vec![true, false]), 3, 1);
+        let sequence = room.publish(0);
+        assert_eq!(room.receive(0, 0, sequence), Verdict::InOrder);
+        assert_eq!(room.receive(1, 0, sequence), Verdict::Misdelivered);
+        assert_eq!(room.receive(2, 0, sequence), Verdict::Misdelivered);
+        assert_eq!(
+            room.faults(),
+            Faults {
+                misdelivered: 2,
+                ..Faults::default()
+            }
+        );
+    }
+
+    #[test]
+    fn strangers_are_not_believed() {
+        let mut history = History::new(Audience::Everyone, 1, 1);
+        let sequence = history.publish(0);
+        assert_eq!(history.receive(0, 1, sequence), Verdict::Unknown);
+        assert_eq!(history.receive(1, 0, sequence), Verdict::Unknown);
+        assert_eq!(history.receive(0, 0, u32::MAX), Verdict::Unknown);
+        history.receive_damaged();
+        assert_eq!(
+            history.faults(),
+            Faults {
+                lost: 1,
+                corrupt: 4,
+                ..Faults::default()
+            }
+        );
+    }
+
+    #[test]
+    fn every_second_message_missing_stays_bounded_and_counted() {
+        let messages = 10 * MAX_GAPS as u32;
+        let (history, order) = perfect(messages);
+        let odd: Vec<u32> = order
+            .into_iter()
+            .filter(|sequence| sequence % 2 == 1)
+            .collect();
+        assert_eq!(u64::from(messages / 2), replay(history, &odd).lost);
+    }
+
+    proptest! {
+        /// Against a model that remembers everything: any sequence of arrivals.
+        #[test]
+        fn agrees_with_a_model(
+            published in 1u32..60,
+            arrivals in proptest::collection::vec(0u32..60, 0..120),
+        ) {
+            let (mut history, _) = perfect(published);
+            let (mut seen, mut highest) = (HashSet::new(), None);
+            let mut expected = Faults::default();
+            for sequence in arrivals {
+                let verdict = history.receive(0, 0, sequence);
+                if sequence >= published {
+                    expected.corrupt += 1;
+                    prop_assert_eq!(verdict, Verdict::Unknown);
+                } else if !seen.insert(sequence) {
+                    expected.duplicated += 1;
+                    prop_assert_eq!(verdict, Verdict::Duplicate);
+                } else if highest.is_some_and(|highest| sequence < highest) {
+                    expected.reordered += 1;
+                    prop_assert_eq!(verdict, Verdict::Late);
+                } else {
+                    prop_assert!(verdict.is_delivery());
+                    highest = Some(sequence);
+                }
+            }
+            expected.lost = u64::from(published) - seen.len() as u64;
+            prop_assert_eq!(history.faults(), expected);
+        }
+
+        /// Any order of a complete delivery loses and doubles nothing, on every receiver.
+        #[test]
+        fn any_order_is_complete(order in Just((0u32..50).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut history = History::new(Audience::Everyone, 3, 2);
+            for _ in 0..50 {
+                history.publish(0);
+                history.publish(1);
+            }
+            for receiver in 0..3 {
+                for &sequence in &order {
+                    prop_assert!(history.receive(receiver, 0, sequence).is_delivery());
+                }
+                for sequence in 0..50 {
+                    prop_assert_eq!(history.receive(receiver, 1, sequence), Verdict::InOrder);
+                }
+            }
+            let faults = history.faults();
+            prop_assert_eq!(Faults { reordered: 0, ..faults }, Faults::default());
+            let descents = {
+                let mut highest = 0;
+                order.iter().filter(|&&s| { let late = s < highest; highest = highest.max(s); late }).count()
+            };
+            prop_assert_eq!(faults.reordered, 3 * descents as u64);
+        }
+    }
+}

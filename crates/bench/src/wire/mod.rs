@@ -1,0 +1,276 @@
+//! The generator's own client side of the protocols: only what a run needs, parsed in place.
+
+pub(crate) mod frame;
+pub(crate) mod http;
+pub(crate) mod packet;
+
+use crate::plan::Plan;
+use crate::stamp::{Kind, Stamp};
+use crate::target::Protocol;
+use frame::{Keys, opcode};
+use packet::{Packet, plain_string};
+
+/// Acknowledgement number of the `join` that precedes the run; messages count from 0 and never
+/// get there.
+const JOIN_ID: u32 = u32::MAX;
+
+/// Builds what a connection sends and reads what it gets.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    protocol: Protocol,
+    request: Vec<u8>,
+    /// `/nsp,` or nothing.
+    namespace: Vec<u8>,
+    connect: Vec<u8>,
+    join: Option<Vec<u8>>,
+    echo_event: Vec<u8>,
+    broadcast_event: Vec<u8>,
+    payload: usize,
+    keys: Keys,
+    scratch: Vec<u8>,
+}
+
+/// What a text message from the server means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Open,
+    Ping,
+    Closed,
+    /// The namespace is joined.
+    Connected,
+    Refused,
+    /// The room is joined.
+    Joined,
+    /// A message of the run, intact.
+    Message(Stamp),
+    /// A message of the run whose content is not what was sent.
+    Damaged,
+    /// Nothing of ours.
+    Other,
+}
+
+impl Wire {
+    pub(crate) fn new(plan: &Plan, seed: u64) -> Self {
+        let request = match plan.target.protocol() {
+            Protocol::Floor => Vec::new(),
+            _ => http::request(
+                plan.target.host(),
+                plan.target.path(),
+                plan.bearer.as_deref(),
+            ),
+        };
+        let namespace = match plan.namespace.as_str() {
+            "/" => String::new(),
+            namespace => format!("{namespace},"),
+        };
+        let auth = plan.auth.as_deref().unwrap_or("");
+        let join = plan.room.as_deref().map(|room| {
+            let room = serde_json::Value::from(room);
+            format!("42{namespace}{JOIN_ID}[\"{}\",{room}]", plan.events.join).into_bytes()
+        });
+        Self {
+            protocol: plan.target.protocol(),
+            request,
+            connect: format!("40{namespace}{auth}").into_bytes(),
+            join,
+            namespace: namespace.into_bytes(),
+            echo_event: plan.events.echo.clone().into_bytes(),
+            broadcast_event: plan.events.broadcast.clone().into_bytes(),
+            payload: plan.payload.max(Stamp::LEN),
+            keys: Keys::new(seed),
+            scratch: Vec::with_capacity(plan.payload + 64),
+        }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The HTTP request; empty if the protocol has none.
+    pub(crate) fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Appends the packet that joins the namespace.
+    pub(crate) fn put_connect(&mut self, out: &mut Vec<u8>) {
+        frame::put(opcode::TEXT, Some(self.keys.next()), &self.connect, out);
+    }
+
+    /// Appends the event that joins the room; `false` if the plan has no room.
+    pub(crate) fn put_join(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(join) = &self.join else { return false };
+        frame::put(opcode::TEXT, Some(self.keys.next()), join, out);
+        true
+    }
+
+    /// Appends the answer to an Engine.IO ping.
+    pub(crate) fn put_pong(&mut self, out: &mut Vec<u8>) {
+        frame::put(opcode::TEXT, Some(self.keys.next()), b"3", out);
+    }
+
+    /// Appends the answer to a WebSocket ping or close.
+    pub(crate) fn put_control(&mut self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+        frame::put(opcode, Some(self.keys.next()), payload, out);
+    }
+
+    /// Appends one message of the run.
+    pub(crate) fn put_message(&mut self, stamp: &Stamp, out: &mut Vec<u8>) {
+        self.scratch.clear();
+        let text = &mut self.scratch;
+        if self.protocol == Protocol::SocketIo {
+            text.extend_from_slice(b"42");
+            text.extend_from_slice(&self.namespace);
+            let event = match stamp.kind {
+                Kind::Echo => {
+                    put_decimal(stamp.sequence, text);
+                    &self.echo_event
+                }
+                Kind::Broadcast => &self.broadcast_event,
+            };
+            text.extend_from_slice(b"[\"");
+            text.extend_from_slice(event);
+            text.extend_from_slice(b"\",\"");
+            stamp.write(self.payload, text);
+            text.extend_from_slice(b"\"]");
+        } else {
+            stamp.write(self.payload, text);
+        }
+        // The bare floor speaks frames without masks in both directions.
+        let key = (self.protocol != Protocol::Floor).then(|| self.keys.next());
+        frame::put(opcode::TEXT, key, &self.scratch, out);
+    }
+
+    /// Reads a text message from the server.
+    pub(crate) fn read(&self, text: &[u8]) -> Incoming {
+        if self.protocol != Protocol::SocketIo {
+            return match Stamp::read(text) {
+                Some(stamp) if text.len() == self.payload => Incoming::Message(stamp),
+                _ => Incoming::Damaged,
+            };
+        }
+        match Packet::read(text) {
+            Packet::Open => Incoming::Open,
+            Packet::Ping => Incoming::Ping,
+            Packet::Close | Packet::Disconnected => Incoming::Closed,
+            Packet::Connected => Incoming::Connected,
+            Packet::Refused => Incoming::Refused,
+            Packet::Ack { id: JOIN_ID, .. } => Incoming::Joined,
+            Packet::Ack { id, arguments } => self.message(Kind::Echo, Some(id), arguments),
+            Packet::Event { name, arguments } if name == self.broadcast_event => {
+                self.message(Kind::Broadcast, None, arguments)
+            }
+            Packet::Event { .. } | Packet::Other => Incoming::Other,
+        }
+    }
+
+    fn message(&self, kind: Kind, id: Option<u32>, arguments: &[u8]) -> Incoming {
+        let stamp = plain_string(arguments, self.payload).and_then(Stamp::read);
+        match stamp {
+            Some(stamp) if stamp.kind == kind && id.is_none_or(|id| id == stamp.sequence) => {
+                Incoming::Message(stamp)
+            }
+            _ => Incoming::Damaged,
+        }
+    }
+}
+
+fn put_decimal(mut value: u32, out: &mut Vec<u8>) {
+    let mut digits = [0; 10];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Scenario;
+    use crate::target::Target;
+    use proptest::prelude::*;
+
+    fn wire(url: &str, protocol: Protocol, change: impl FnOnce(&mut Plan)) -> Wire {
+        let target = Target::parse(url, protocol).unwrap();
+        let mut plan = Plan::new(target, Scenario::Echo { window: 1 });
+        change(&mut plan);
+        Wire::new(&plan, 7)
+    }
+
+    /// The text inside a single masked frame.
+    fn unframe(bytes: &[u8]) -> Vec<u8> {
+        let header = frame::header(bytes).unwrap().unwrap();
+        assert_eq!(header.total(), bytes.len());
+        let mut text = bytes[header.len..].to_vec();
+        if let Some(key) = header.mask {
+            frame::apply_mask(key, &mut text);
+        }
+        text
+    }
+
+    #[test]
+    fn a_namespace_with_credentials_is_joined_and_spoken_to() {
+        let mut wire = wire("ws://127.0.0.1:1", Protocol::SocketIo, |plan| {
+            plan.namespace = "/auth".into();
+            plan.auth = Some("{\"token\":\"secret\"}".into());
+            plan.room = Some("a \"room\"".into());
+        });
+        let mut out = Vec::new();
+        wire.put_connect(&mut out);
+        assert_eq!(unframe(&out), b"40/auth,{\"token\":\"secret\"}");
+        out.clear();
+        assert!(wire.put_join(&mut out));
+        assert_eq!(
+            unframe(&out),
+            b"42/auth,4294967295[\"join\",\"a \\\"room\\\"\"]"
+        );
+        assert_eq!(wire.read(b"43/auth,4294967295[[\"x\"]]"), Incoming::Joined);
+        out.clear();
+        let stamp = Stamp {
+            kind: Kind::Echo,
+            publisher: 1,
+            sequence: 20,
+            time_ns: 3,
+        };
+        wire.put_message(&stamp, &mut out);
+        assert!(unframe(&out).starts_with(b"42/auth,20[\"echo\",\"e000001"));
+    }
+
+    proptest! {
+        /// What is sent, answered as the servers answer it, is read as the same message; with a
+        /// byte missing it is not. (Only the last may be missing: servers add arguments.)
+        #[test]
+        fn answers_are_read_back(
+            sequence in 0u32..u32::MAX,
+            publisher in 0u32..1 << 24,
+            payload in 0usize..200,
+            broadcast: bool,
+            at: prop::sample::Index,
+        ) {
+            let kind = if broadcast { Kind::Broadcast } else { Kind::Echo };
+            let stamp = Stamp { kind, publisher, sequence, time_ns: 99 };
+            for protocol in [Protocol::SocketIo, Protocol::WebSocket, Protocol::Floor] {
+                let mut wire = wire("ws://127.0.0.1:1", protocol, |plan| plan.payload = payload);
+                let mut out = Vec::new();
+                wire.put_message(&stamp, &mut out);
+                let sent = unframe(&out);
+                let answer = match (protocol, kind) {
+                    (Protocol::SocketIo, Kind::Echo) => {
+                        let text = String::from_utf8(sent).unwrap();
+                        text.replacen("42", "43", 1).replacen("\"echo\",", "", 1).into_bytes()
+                    }
+                    _ => sent,
+                };
+                prop_assert_eq!(wire.read(&answer), Incoming::Message(stamp));
+                let mut changed = answer.clone();
+                changed.remove(at.index(answer.len() - 1));
+                prop_assert_ne!(wire.read(&changed), Incoming::Message(stamp));
+            }
+        }
+    }
+}
