@@ -158,6 +158,7 @@ class Ws extends Tcp {
     this.parsed = false;
     this.parts = [];
     this.autopong = false;
+    this.autoclose = true;
     this.next = 0;
     this.socket.removeAllListeners("data");
     this.socket.on("data", (data) => {
@@ -203,6 +204,7 @@ class Ws extends Tcp {
       if (opcode === 8) {
         this.closeCode = length >= 2 ? payload.readUInt16BE(0) : 1005;
         this.closeReason = payload.subarray(2).toString();
+        if (this.autoclose) this.write(frame(8, payload));
       } else if (opcode === 9) {
         this.write(frame(10, payload));
       } else if (opcode === 10) {
