@@ -220,6 +220,39 @@ test("what others write stays text, wherever it is shown", async () => {
   assert.doesNotMatch(await ada.title(), /^1$/);
 });
 
+test("the client carries text, binary and answers over both transports", async () => {
+  const page = await open("Ada");
+  for (const transport of ["websocket", "polling"]) {
+    const result = await page.evaluate(async (transport) => {
+      const { connect } = await import("/playground/sockeye.js");
+      const [from, to] = [connect(undefined, { transports: [transport] }), connect(undefined, { transports: [transport] })];
+      const welcome = new Promise((resolve) => to.on("welcome", resolve));
+      await to.request("join", ["binary", { name: "to" }]);
+      await from.request("join", ["binary", { name: "from" }]);
+      const arrived = [];
+      const all = new Promise((resolve) => to.on("message", ({ event, data, from: { name } }) => {
+        arrived.push([event, name, data.n, ...new Uint8Array(data.bytes)]);
+        if (arrived.length === 20) resolve(undefined);
+      }));
+      const answers = [];
+      for (let n = 0; n < 20; n++) {
+        answers.push(from.request("publish", ["binary", "b", { n, bytes: new Uint8Array([n, 255]) }]));
+      }
+      const delivered = (await Promise.all(answers)).map((answer) => answer.delivered);
+      await all;
+      const error = await from.request("publish", ["elsewhere", "x"]).catch((error) => [error.code, error.remote]);
+      const { id, version } = await welcome;
+      const used = [from.transport, to.id === id, typeof version];
+      await Promise.all([from.disconnect(), to.disconnect()]);
+      return { arrived, delivered, error, used };
+    }, transport);
+    assert.deepEqual(result.arrived, Array.from({ length: 20 }, (_, n) => ["b", "from", n, n, 255]));
+    assert.deepEqual(result.delivered, new Array(20).fill(1));
+    assert.deepEqual(result.error, ["not_a_member", true]);
+    assert.deepEqual(result.used, [transport, true, "string"]);
+  }
+});
+
 test("empty states say what to do", async () => {
   const page = await open("Ada");
   await page.click("#leave");

@@ -15,6 +15,7 @@ const SEND_TIMEOUT = 60_000; // ms; a message may wait that long for the connect
  * @property {boolean} fresh Whether the list was confirmed since the connection was made.
  * @property {(() => void)[] | null} early Member events that arrived while `join` was being answered.
  * @property {HTMLElement} log
+ * @property {boolean} follow Whether the log was last seen at its end, and should stay there.
  * @property {number} unread
  * @property {string} draft
  */
@@ -147,9 +148,6 @@ function newLog(/** @type {string} */ room) {
   log.setAttribute("aria-live", "polite");
   log.tabIndex = 0;
   log.hidden = true;
-  log.addEventListener("scroll", () => {
-    if (isAtEnd(log)) $("newer").hidden = true;
-  });
   const blank = element("div", "blank");
   blank.append(
     element("h2", "", "Quiet so far"),
@@ -165,12 +163,11 @@ const isAtEnd = (/** @type {HTMLElement} */ log) => log.scrollHeight - log.scrol
 /** @param {Room} room @param {HTMLElement} entry @param {boolean} [mine] */
 function append(room, entry, mine = false) {
   const { log } = room;
-  const follow = mine || isAtEnd(log);
   if (entry.classList.contains("message")) log.querySelector(":scope > .blank")?.remove();
   log.append(entry);
   while (log.childElementCount > LOG_LIMIT) log.firstElementChild?.remove();
   if (room !== active) return;
-  if (follow) log.scrollTop = log.scrollHeight;
+  if (mine || room.follow) log.scrollTop = log.scrollHeight;
   else $("newer").hidden = false;
 }
 
@@ -220,7 +217,11 @@ function addRoom(name) {
   const known = rooms.get(name);
   if (known) return known;
   /** @type {Room} */
-  const room = { name, members: new Map(), fresh: false, early: null, log: newLog(name), unread: 0, draft: "" };
+  const room = { name, members: new Map(), fresh: false, early: null, log: newLog(name), follow: true, unread: 0, draft: "" };
+  room.log.addEventListener("scroll", () => {
+    room.follow = isAtEnd(room.log);
+    if (room.follow) $("newer").hidden = true;
+  });
   rooms.set(name, room);
   $("logs").prepend(room.log);
   rememberRooms();
@@ -275,6 +276,7 @@ function select(room) {
   $("people").classList.remove("open");
   if (room) {
     room.unread = 0;
+    room.follow = true;
     room.log.scrollTop = room.log.scrollHeight;
     $("text").value = room.draft;
     $("text").placeholder = `Message ${room.name}`;
@@ -603,6 +605,11 @@ function fitText() {
   style.height = `${$("text").scrollHeight + 2}px`;
 }
 $("text").addEventListener("input", fitText);
+
+// A keyboard that opens, or a longer draft, takes room from the log: its end stays in sight.
+new ResizeObserver(() => {
+  if (active?.follow) active.log.scrollTop = active.log.scrollHeight;
+}).observe($("logs"));
 
 $("newer").addEventListener("click", () => {
   if (active) active.log.scrollTop = active.log.scrollHeight;
