@@ -1,6 +1,7 @@
 use crate::close_code;
-use crate::encode::close_frame;
+use crate::encode::{close_frame, masked_close_frame, random_mask};
 use crate::error::{Error, Kind};
+use crate::limits::Role;
 use bytes::Bytes;
 
 /// The code and reason of a close frame (RFC 6455 §5.5.1).
@@ -40,9 +41,9 @@ impl CloseFrame {
 /// that. The caller gives a deadline to the wait.
 ///
 /// ```
-/// use sockeye_websocket::{Closing, close_code};
+/// use sockeye_websocket::{Closing, Role, close_code};
 ///
-/// let mut closing = Closing::default();
+/// let mut closing = Closing::new(Role::Server);
 /// let frame = closing.start(close_code::GOING_AWAY, "restarting").expect("the first");
 /// assert!(closing.start(close_code::NORMAL, "").is_none(), "only one close frame is sent");
 /// assert!(!closing.is_complete());
@@ -50,28 +51,38 @@ impl CloseFrame {
 /// assert!(closing.is_complete());
 /// # drop(frame);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closing {
+    role: Role,
     sent: bool,
     received: bool,
 }
 
 impl Closing {
-    /// Begins the close handshake: the server's frame to send, or `None` when one was sent
-    /// before. After it no other frame may be sent (RFC 6455 §5.5.1).
-    pub fn start(&mut self, code: u16, reason: &str) -> Option<Bytes> {
-        (!std::mem::replace(&mut self.sent, true)).then(|| close_frame(code, reason))
+    /// An open connection. A client's frames are masked with [`random_mask`].
+    pub const fn new(role: Role) -> Closing {
+        Closing {
+            role,
+            sent: false,
+            received: false,
+        }
     }
 
-    /// Notes the peer's close frame: the server's answer to send, with the peer's code, or `None`
-    /// when a close frame was sent before.
+    /// Begins the close handshake: the frame to send, or `None` when one was sent before. After
+    /// it no other frame may be sent (RFC 6455 §5.5.1).
+    pub fn start(&mut self, code: u16, reason: &str) -> Option<Bytes> {
+        let first = !std::mem::replace(&mut self.sent, true);
+        first.then(|| match self.role {
+            Role::Server => close_frame(code, reason),
+            Role::Client => masked_close_frame(code, reason, random_mask()),
+        })
+    }
+
+    /// Notes the peer's close frame: the answer to send, with the peer's code, or `None` when a
+    /// close frame was sent before.
     pub fn received(&mut self, frame: Option<&CloseFrame>) -> Option<Bytes> {
         self.received = true;
-        let first = !std::mem::replace(&mut self.sent, true);
-        first.then(|| match frame {
-            Some(frame) => close_frame(frame.code, ""),
-            None => close_frame(close_code::NO_STATUS, ""),
-        })
+        self.start(frame.map_or(close_code::NO_STATUS, |frame| frame.code), "")
     }
 
     /// Our close frame was handed out.
@@ -96,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_received_close_is_answered_once_with_its_code() {
-        let mut closing = Closing::default();
+        let mut closing = Closing::new(Role::Server);
         let frame = CloseFrame {
             code: 4001,
             reason: "bye".to_owned(),
@@ -112,6 +123,13 @@ mod tests {
 
     #[test]
     fn a_close_without_a_code_is_answered_without_one() {
-        assert_eq!(&Closing::default().received(None).unwrap()[..], b"\x88\x00");
+        let mut server = Closing::new(Role::Server);
+        assert_eq!(&server.received(None).unwrap()[..], b"\x88\x00");
+        let client = Closing::new(Role::Client).received(None).unwrap();
+        assert_eq!(
+            (&client[..2], client.len()),
+            (&b"\x88\x80"[..], 6),
+            "masked"
+        );
     }
 }

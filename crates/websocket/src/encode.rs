@@ -37,14 +37,14 @@ pub fn pong_frame(payload: &[u8]) -> Bytes {
 /// The reason is cut at 123 bytes on a character boundary. A code that must not be sent, such as
 /// [`close_code::NO_STATUS`], makes a close frame without code and reason.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
-    if !close_code::is_sendable(code) {
-        return frame(OpCode::Close, &[]);
-    }
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
-    let mut payload = [0; MAX_CONTROL];
-    payload[..2].copy_from_slice(&code.to_be_bytes());
-    payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
-    frame(OpCode::Close, &payload[..2 + reason.len()])
+    with_close_payload(code, reason, |payload| frame(OpCode::Close, payload))
+}
+
+/// A close frame from a client; otherwise as [`close_frame`].
+pub fn masked_close_frame(code: u16, reason: &str, mask: [u8; 4]) -> Bytes {
+    with_close_payload(code, reason, |payload| {
+        masked_frame(OpCode::Close, payload, mask)
+    })
 }
 
 /// A client's frame, masked with `mask`, which must be fresh and unpredictable for each frame
@@ -151,6 +151,17 @@ pub(crate) fn assemble(opcode: OpCode, rsv1: bool, payload: &[u8]) -> Bytes {
     bytes.extend_from_slice(&header);
     bytes.extend_from_slice(payload);
     Bytes::from(bytes)
+}
+
+fn with_close_payload<R>(code: u16, reason: &str, f: impl FnOnce(&[u8]) -> R) -> R {
+    if !close_code::is_sendable(code) {
+        return f(&[]);
+    }
+    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
+    let mut payload = [0; MAX_CONTROL];
+    payload[..2].copy_from_slice(&code.to_be_bytes());
+    payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
+    f(&payload[..2 + reason.len()])
 }
 
 fn control(payload: &[u8]) -> &[u8] {

@@ -77,8 +77,8 @@ mod utf8;
 
 pub use close::{CloseFrame, Closing};
 pub use encode::{
-    Header, binary_frame, close_frame, encode_into, frame, header, masked_frame, ping_frame,
-    pong_frame, random_mask, text_frame,
+    Header, binary_frame, close_frame, encode_into, frame, header, masked_close_frame,
+    masked_frame, ping_frame, pong_frame, random_mask, text_frame,
 };
 pub use error::Error;
 pub use event::{Event, Input, Payload, Text};

@@ -22,7 +22,7 @@ pub struct Limits {
     /// Largest message: the sum of its fragments as sent. Default 1,000,000. Compressed messages
     /// have the same allowance as compressed frames.
     pub max_message_size: usize,
-    /// Largest message after inflating. Default 1,000,000. Inflating stops at the first byte
+    /// Largest compressed message after inflating. Default 1,000,000. Inflating stops at the first byte
     /// beyond it, so a compression bomb costs no more memory than an honest message of this size.
     pub max_inflated_size: usize,
 }

@@ -124,7 +124,9 @@ impl Reader {
             let missing = left - piece.len();
             let whole = received == 0 && missing == 0;
 
-            if header.opcode.is_control() {
+            if piece.is_empty() && missing > 0 {
+                // The input ended behind the header; the payload may still come in one piece.
+            } else if header.opcode.is_control() {
                 if whole {
                     return control_event(header.opcode, piece).map(Some);
                 }
@@ -231,10 +233,6 @@ impl Reader {
         let before = message.as_ref().map_or(0, |m| m.wire);
         let wire = before.saturating_add(len);
         if wire > limits.message(compressed) {
-            return Err(Error(Kind::MessageTooBig));
-        }
-        // An uncompressed message is also what would come out of inflating.
-        if !compressed && wire > limits.max_inflated_size {
             return Err(Error(Kind::MessageTooBig));
         }
         if let Some(message) = message {

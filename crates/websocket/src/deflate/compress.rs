@@ -23,8 +23,11 @@ pub fn deflate_shared(payload: &[u8], window_bits: u8, level: u8) -> Option<Byte
 }
 
 /// A server's frame of a message deflated by [`deflate_shared`]; the plain frame when deflating
-/// does not make it smaller, so the result is always valid for such peers.
+/// does not make it smaller, and for control frames, so the result is always valid for such peers.
 pub fn deflated_frame(opcode: OpCode, payload: &[u8], window_bits: u8, level: u8) -> Bytes {
+    if !matches!(opcode, OpCode::Text | OpCode::Binary) {
+        return frame(opcode, payload);
+    }
     deflated(payload, window_bits, level, |data| {
         (data.len() < payload.len()).then(|| assemble(opcode, true, data))
     })

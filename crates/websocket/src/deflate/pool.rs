@@ -11,7 +11,10 @@ const KEPT: usize = 4;
 const SCRATCH: usize = 128 * 1024;
 
 #[derive(Default)]
-#[expect(clippy::vec_box, reason = "they move between connections and pool, always in their box")]
+#[expect(
+    clippy::vec_box,
+    reason = "they move between connections and pool, always in their box"
+)]
 struct Pool {
     inflaters: Vec<Box<Inflater>>,
     compressors: Vec<Box<Compressor>>,
