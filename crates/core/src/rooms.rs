@@ -469,3 +469,265 @@ impl IdList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SLOTS: u32 = 200;
+    const NAMES: [&str; 8] = ["", "a", "b", "room", "Room", "\u{1f980}", "all", "x"];
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Join(u32, usize),
+        JoinMany(u32, u32, usize),
+        Leave(u32, usize),
+        LeaveAll(u32),
+        LeaveMany(u32, u32),
+        Shrink,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let name = 0..NAMES.len();
+        prop_oneof![
+            6 => (0..SLOTS, name.clone()).prop_map(|(slot, name)| Op::Join(slot, name)),
+            2 => (0..SLOTS, 0..SLOTS, name.clone()).prop_map(|(a, b, n)| Op::JoinMany(a, b, n)),
+            4 => (0..SLOTS, name).prop_map(|(slot, name)| Op::Leave(slot, name)),
+            2 => (0..SLOTS).prop_map(Op::LeaveAll),
+            1 => (0..SLOTS, 0..SLOTS).prop_map(|(a, b)| Op::LeaveMany(a, b)),
+            1 => Just(Op::Shrink),
+        ]
+    }
+
+    /// Each room's members and each slot's rooms, the latter in order.
+    #[derive(Default)]
+    struct Model {
+        members: BTreeMap<&'static str, BTreeSet<u32>>,
+        lists: BTreeMap<u32, Vec<&'static str>>,
+    }
+
+    impl Model {
+        fn join(&mut self, slot: u32, name: &'static str) -> Joined {
+            let created = !self.members.contains_key(name);
+            let joined = self.members.entry(name).or_default().insert(slot);
+            if joined {
+                self.lists.entry(slot).or_default().push(name);
+            }
+            Joined { created, joined }
+        }
+
+        fn leave(&mut self, slot: u32, name: &'static str) -> Left {
+            let left = self
+                .members
+                .get_mut(name)
+                .is_some_and(|members| members.remove(&slot));
+            let deleted = left && self.members[name].is_empty();
+            if deleted {
+                self.members.remove(name);
+            }
+            self.lists
+                .entry(slot)
+                .or_default()
+                .retain(|own| *own != name);
+            Left { left, deleted }
+        }
+
+        fn leave_all(&mut self, slot: u32) -> Vec<(String, bool)> {
+            let names = self.lists.remove(&slot).unwrap_or_default();
+            names
+                .iter()
+                .map(|name| (name.to_string(), self.leave(slot, name).deleted))
+                .collect()
+        }
+
+        fn named(&self, name: &str) -> BTreeSet<u32> {
+            let mut slots = self.members.get(name).cloned().unwrap_or_default();
+            slots.extend(by_id(name));
+            slots
+        }
+
+        fn resolve(&self, all: &BTreeSet<u32>, to: &[&str], except: &[&str]) -> BTreeSet<u32> {
+            let mut slots: BTreeSet<u32> = match to {
+                [] => all.clone(),
+                _ => to.iter().flat_map(|name| self.named(name)).collect(),
+            };
+            for name in except {
+                slots.retain(|slot| !self.named(name).contains(slot));
+            }
+            slots
+        }
+    }
+
+    /// Sockets go by `#<slot>`; one goes by the name of a room too.
+    fn by_id(name: &str) -> Option<u32> {
+        match name.strip_prefix('#') {
+            Some(slot) => slot.parse().ok(),
+            None => (name == "room").then_some(5),
+        }
+    }
+
+    fn targets() -> impl Strategy<Value = Vec<&'static str>> {
+        let name = prop::sample::select([&NAMES[..], &["#0", "#7", "#150", "none"]].concat());
+        prop::collection::vec(name, 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_maps_of_sets(
+            ops in prop::collection::vec(op(), 1..100),
+            queries in prop::collection::vec((targets(), targets()), 1..10),
+        ) {
+            let (mut rooms, mut model) = (Rooms::new(), Model::default());
+            for op in ops {
+                let (join, leave) = match op {
+                    Op::Join(slot, name) => (Some((slot..slot + 1, name)), 0..0),
+                    Op::JoinMany(from, to, name) => (Some((from..to, name)), 0..0),
+                    Op::LeaveAll(slot) => (None, slot..slot + 1),
+                    Op::LeaveMany(from, to) => (None, from..to),
+                    Op::Leave(slot, name) => {
+                        let name = NAMES[name];
+                        prop_assert_eq!(rooms.leave(slot, name), model.leave(slot, name));
+                        (None, 0..0)
+                    }
+                    Op::Shrink => {
+                        rooms.shrink();
+                        (None, 0..0)
+                    }
+                };
+                if let Some((slots, name)) = join {
+                    for slot in slots {
+                        let name = NAMES[name];
+                        prop_assert_eq!(rooms.join(slot, name), model.join(slot, name));
+                    }
+                }
+                for slot in leave {
+                    let mut left = Vec::new();
+                    rooms.leave_all_with(slot, |name, deleted| left.push((name.into(), deleted)));
+                    prop_assert_eq!(left, model.leave_all(slot));
+                }
+            }
+
+            prop_assert_eq!(rooms.len(), model.members.len());
+            let names: BTreeSet<&str> = rooms.names().collect();
+            prop_assert!(names.iter().eq(model.members.keys()));
+            for slot in 0..SLOTS {
+                let list = model.lists.get(&slot).cloned().unwrap_or_default();
+                prop_assert_eq!(rooms.rooms_of(slot).collect::<Vec<_>>(), list.clone());
+                prop_assert_eq!(rooms.room_count(slot), list.len());
+                for name in NAMES {
+                    prop_assert_eq!(rooms.contains(slot, name), list.contains(&name));
+                }
+            }
+            for name in NAMES {
+                let members = rooms.members(name).map(|members| members.iter().collect());
+                prop_assert_eq!(members, model.members.get(name).cloned());
+            }
+
+            let everybody: BTreeSet<u32> = (0..SLOTS).collect();
+            let all: SlotSet = everybody.iter().copied().collect();
+            let mut out = vec![1, 2, 3];
+            for (to, except) in queries {
+                rooms.resolve(&all, &to, &except, by_id, &mut out);
+                let expected = model.resolve(&everybody, &to, &except);
+                prop_assert!(out.iter().eq(&expected), "{to:?} {except:?}: {out:?}");
+            }
+        }
+    }
+
+    fn resolve(rooms: &Rooms, to: &[&str], except: &[&str]) -> Vec<u32> {
+        let mut out = Vec::new();
+        rooms.resolve(&(0..20_000).collect(), to, except, by_id, &mut out);
+        out
+    }
+
+    /// Large enough for every form of a set and for both ways to unite them.
+    #[test]
+    fn large_rooms_resolve_as_small_ones_do() {
+        let mut rooms = Rooms::new();
+        for slot in 0..20_000 {
+            rooms.join(slot, "all");
+            if slot % 3 == 0 {
+                rooms.join(slot, "third");
+            }
+            if slot % 1_000 == 0 {
+                rooms.join(slot, "few");
+            }
+        }
+        let expect =
+            |keep: &dyn Fn(u32) -> bool| (0..20_000).filter(|s| keep(*s)).collect::<Vec<_>>();
+        assert_eq!(
+            resolve(&rooms, &["all"], &["third"]),
+            expect(&|s| s % 3 != 0)
+        );
+        assert_eq!(
+            resolve(&rooms, &["few"], &["third"]),
+            expect(&|s| s % 1_000 == 0 && s % 3 != 0)
+        );
+        assert_eq!(
+            resolve(&rooms, &["few", "third", "#1"], &["#0"]),
+            expect(&|s| s != 0 && (s % 1_000 == 0 || s % 3 == 0 || s == 1))
+        );
+        assert_eq!(resolve(&rooms, &[], &["all"]), []);
+    }
+
+    #[test]
+    fn a_slot_costs_16_bytes_and_a_room_48() {
+        assert_eq!(size_of::<IdList>(), 16);
+        assert_eq!(size_of::<Room>(), 48);
+    }
+
+    #[test]
+    fn rooms_and_slots_that_are_gone_leave_no_memory_behind() {
+        let mut rooms = Rooms::new();
+        for slot in 0..5_000u32 {
+            for room in 0..5 {
+                rooms.join(slot * 100, &format!("{slot}/{room}"));
+            }
+        }
+        assert_eq!(rooms.len(), 25_000);
+        for slot in 0..5_000u32 {
+            rooms.leave_all(slot * 100);
+        }
+        assert!(rooms.is_empty());
+        assert_eq!(
+            rooms.rooms.capacity() + rooms.free.capacity() + rooms.chunks.capacity(),
+            0
+        );
+        assert_eq!(rooms.by_name.capacity(), 0);
+    }
+
+    /// A slot far out must not make room for all before it: a shard numbers its sockets across all
+    /// namespaces, and a namespace may have but one of them.
+    #[test]
+    fn a_lonely_slot_costs_little() {
+        let mut rooms = Rooms::new();
+        rooms.join(1_000_000, "room");
+        let bytes = rooms.chunks.capacity() * 8 + CHUNK * 16;
+        assert!(bytes < 150_000, "{bytes}");
+        assert_eq!(resolve(&rooms, &["room"], &[]), [5, 1_000_000]);
+    }
+
+    #[test]
+    fn one_socket_in_thousands_of_rooms_leaves_them_in_order() {
+        let mut rooms = Rooms::new();
+        let names: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();
+        for name in &names {
+            rooms.join(3, name);
+        }
+        assert!(rooms.rooms_of(3).eq(names.iter().map(String::as_str)));
+        for name in names.iter().rev().take(4_998) {
+            assert_eq!(
+                rooms.leave(3, name),
+                Left {
+                    left: true,
+                    deleted: true
+                }
+            );
+        }
+        assert!(rooms.rooms_of(3).eq(["0", "1"]));
+    }
+}

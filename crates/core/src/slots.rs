@@ -277,3 +277,113 @@ impl Default for Repr {
         Self::EMPTY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Mostly near each other, so that operations meet; some far away, for other containers.
+    fn slot() -> impl Strategy<Value = u32> {
+        prop_oneof![8 => 0u32..150, 1 => 65_500u32..65_600, 1 => any::<u32>()]
+    }
+
+    fn set() -> impl Strategy<Value = BTreeSet<u32>> {
+        prop_oneof![
+            prop::collection::btree_set(slot(), 0..10),
+            prop::collection::btree_set(slot(), 0..200),
+        ]
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Insert(u32),
+        Remove(u32),
+        RemoveAt(prop::sample::Index),
+    }
+
+    /// Runs of one kind, so that sets grow and shrink through all their forms.
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let run = prop_oneof![
+            prop::collection::vec(slot().prop_map(Op::Insert), 1..100),
+            prop::collection::vec(slot().prop_map(Op::Remove), 1..20),
+            prop::collection::vec(any::<prop::sample::Index>().prop_map(Op::RemoveAt), 1..100),
+        ];
+        prop::collection::vec(run, 1..8).prop_map(|runs| runs.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_sorted_set(ops in ops()) {
+            let (mut set, mut model) = (SlotSet::new(), BTreeSet::new());
+            for op in ops {
+                match op {
+                    Op::Insert(slot) => prop_assert_eq!(set.insert(slot), model.insert(slot)),
+                    Op::Remove(slot) => prop_assert_eq!(set.remove(slot), model.remove(&slot)),
+                    Op::RemoveAt(which) => {
+                        let Some(&slot) = model.iter().nth(which.index(model.len().max(1)))
+                        else { continue };
+                        model.remove(&slot);
+                        prop_assert!(set.remove(slot));
+                    }
+                }
+                prop_assert_eq!(set.len(), model.len());
+                prop_assert_eq!(set.is_empty(), model.is_empty());
+                prop_assert!(set.iter().eq(model.iter().copied()));
+                prop_assert!((0..150).all(|slot| set.contains(slot) == model.contains(&slot)));
+            }
+            let mut appended = vec![9];
+            set.append_to(&mut appended);
+            prop_assert!(appended[1..].iter().eq(&model));
+        }
+
+        #[test]
+        fn union_and_difference_are_those_of_sets(a in set(), b in set()) {
+            let (left, right): (SlotSet, SlotSet) =
+                (a.iter().copied().collect(), b.iter().copied().collect());
+            let mut bitmap = RoaringBitmap::new();
+            left.union_into(&mut bitmap);
+            right.union_into(&mut bitmap);
+            prop_assert!(bitmap.iter().eq(a.union(&b).copied()));
+
+            let mut rest: Vec<u32> = a.iter().copied().collect();
+            right.subtract_from(&mut rest);
+            prop_assert!(rest.iter().eq(a.difference(&b)));
+            prop_assert_eq!(left == right, a == b);
+        }
+    }
+
+    #[test]
+    fn a_small_set_is_32_bytes_and_no_more() {
+        assert!(size_of::<SlotSet>() <= 32);
+        let set: SlotSet = (0..INLINE as u32).collect();
+        assert!(matches!(set.0, Repr::Inline { .. }));
+    }
+
+    #[test]
+    fn a_large_set_becomes_small_again() {
+        let mut set: SlotSet = (0..10_000).collect();
+        assert!(matches!(set.0, Repr::Bitmap(_)));
+        for slot in 0..9_970 {
+            set.remove(slot);
+        }
+        assert!(matches!(set.0, Repr::Vec(_)));
+        for slot in 9_970..9_996 {
+            set.remove(slot);
+        }
+        assert!(matches!(set.0, Repr::Inline { len: 4, .. }));
+    }
+
+    #[test]
+    fn a_member_that_comes_and_goes_at_a_boundary_converts_nothing() {
+        let mut set: SlotSet = (0..=VEC_MAX as u32).collect();
+        for _ in 0..3 {
+            assert!(set.remove(7));
+            assert!(matches!(set.0, Repr::Bitmap(_)));
+            assert!(set.insert(7));
+        }
+    }
+}

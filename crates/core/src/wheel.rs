@@ -54,7 +54,9 @@ pub struct Wheel<K> {
     /// Timers that were already due when they were inserted.
     ready: u32,
     slab: Vec<Timer<K>>,
+    /// The first free place to be used again. Places behind `limit` are not on this list.
     free: u32,
+    limit: u32,
     len: u32,
     generation: u32,
 }
@@ -73,6 +75,7 @@ impl<K: Copy> Wheel<K> {
             ready: NIL,
             slab: Vec::new(),
             free: NIL,
+            limit: NIL,
             len: 0,
             generation: 0,
         }
@@ -177,25 +180,36 @@ impl<K: Copy> Wheel<K> {
     /// Gives back memory that a herd of timers has left behind.
     ///
     /// It happens by itself when the last timer goes. Otherwise only the part behind the last
-    /// pending timer can be given back at once; new timers then fill the rest from the front, so
-    /// that repeated calls (with heartbeats renewed between them) get there. Takes time in
-    /// proportion to the memory held: call it seldom, say every ten seconds.
+    /// pending timer can be given back at once; from now on new timers go to the front, so that
+    /// repeated calls (with heartbeats renewed between them) get there. Takes time in proportion to
+    /// the memory held: call it seldom, say every ten seconds.
     pub fn shrink(&mut self) {
         let used = self.slab.iter().rposition(|timer| timer.generation != 0);
         self.slab.truncate(used.map_or(0, |last| last + 1));
         if self.slab.len() <= self.slab.capacity() / 2 {
             self.slab.shrink_to(self.slab.len() + self.slab.len() / 4);
         }
+        self.list_free(self.len.saturating_add(self.len / 4).max(64));
+    }
+
+    /// Makes the free places before `limit` those to be used again, from the front.
+    fn list_free(&mut self, limit: u32) {
         self.free = NIL;
-        for (index, timer) in self.slab.iter_mut().enumerate().rev() {
+        self.limit = limit;
+        let listed = self.slab.len().min(limit as usize);
+        for (index, timer) in self.slab[..listed].iter_mut().enumerate().rev() {
             if timer.generation == 0 {
                 timer.next = self.free;
-                self.free = index as u32; // the slab's length fits: see `allocate`
+                self.free = index as u32; // below `limit`
             }
         }
     }
 
     fn allocate(&mut self, timer: Timer<K>) -> u32 {
+        if self.free == NIL && (self.limit as usize) < self.slab.len() {
+            // The herd is coming back.
+            self.list_free(NIL);
+        }
         if self.free != NIL {
             let index = self.free;
             let place = &mut self.slab[index as usize];
@@ -211,8 +225,10 @@ impl<K: Copy> Wheel<K> {
     fn release(&mut self, index: u32) {
         let place = &mut self.slab[index as usize];
         place.generation = 0;
-        place.next = self.free;
-        self.free = index;
+        if index < self.limit {
+            place.next = self.free;
+            self.free = index;
+        }
         self.len -= 1;
     }
 
@@ -338,4 +354,215 @@ struct Timer<K> {
     /// Zero for a free place.
     generation: u32,
     key: K,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Insert(u64),
+        InsertAt(u64),
+        Cancel(prop::sample::Index),
+        Advance(u64),
+        AdvanceToWake,
+        Shrink,
+    }
+
+    fn delay() -> impl Strategy<Value = u64> {
+        prop_oneof![0u64..200, 0u64..100_000, 0u64..1 << 40]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            6 => delay().prop_map(Op::Insert),
+            1 => any::<u64>().prop_map(Op::InsertAt),
+            3 => any::<prop::sample::Index>().prop_map(Op::Cancel),
+            3 => delay().prop_map(Op::Advance),
+            2 => Just(Op::AdvanceToWake),
+            1 => Just(Op::Shrink),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        /// The model fires by tick, then by order of insertion.
+        #[test]
+        fn behaves_like_a_sorted_map(
+            tick in prop_oneof![Just(1u64), Just(7), 1u64..50],
+            mut now in delay(),
+            ops in prop::collection::vec(op(), 1..200),
+        ) {
+            let mut wheel = Wheel::new(tick, now);
+            let mut model: BTreeMap<(u64, u64), (u64, TimerId)> = BTreeMap::new();
+            let mut ids: Vec<TimerId> = Vec::new();
+            let mut sequence = 0;
+            for op in ops {
+                match op {
+                    Op::Insert(_) | Op::InsertAt(_) => {
+                        let deadline = match op {
+                            // Some of them in the past.
+                            Op::Insert(delay) => (now + delay).saturating_sub(100),
+                            Op::InsertAt(deadline) => deadline,
+                            _ => unreachable!(),
+                        };
+                        let id = wheel.insert(deadline, sequence);
+                        let due = deadline.div_ceil(tick).max(now / tick);
+                        model.insert((due, sequence), (deadline, id));
+                        ids.push(id);
+                        sequence += 1;
+                    }
+                    Op::Cancel(which) if !ids.is_empty() => {
+                        let id = ids[which.index(ids.len())];
+                        let before = model.len();
+                        model.retain(|_, (_, other)| *other != id);
+                        prop_assert_eq!(wheel.cancel(id), model.len() < before);
+                        prop_assert!(!wheel.cancel(id));
+                    }
+                    Op::Cancel(_) => {}
+                    Op::Shrink => wheel.shrink(),
+                    Op::Advance(_) | Op::AdvanceToWake => {
+                        now = match op {
+                            Op::Advance(by) => now.saturating_add(by),
+                            _ => wheel.next_wake().unwrap_or(now).max(now),
+                        };
+                        let mut due = Vec::new();
+                        wheel.advance(now, &mut due);
+                        let mut expected = Vec::new();
+                        while let Some(entry) = model.first_entry()
+                            && entry.key().0 <= now / tick
+                        {
+                            prop_assert!(entry.get().0 <= now, "early");
+                            expected.push(entry.key().1);
+                            entry.remove();
+                        }
+                        prop_assert_eq!(due, expected);
+                        // Late by at most a tick.
+                        let late = |deadline: u64| deadline.saturating_add(tick) <= now;
+                        prop_assert!(!model.values().any(|(deadline, _)| late(*deadline)));
+                    }
+                }
+                prop_assert_eq!(wheel.len(), model.len());
+                let wake = wheel.next_wake();
+                prop_assert_eq!(wake.is_none(), model.is_empty());
+                if let (Some(wake), Some(((due, _), _))) = (wake, model.first_key_value()) {
+                    prop_assert!(wake <= due.saturating_mul(tick).max(now));
+                }
+            }
+        }
+
+        /// A worker that sleeps until `next_wake` is never late, and is not woken for nothing more
+        /// than once per level.
+        #[test]
+        fn sleeping_until_the_next_wake_is_enough(
+            tick in 1u64..50,
+            start in delay(),
+            delay in 0u64..1 << 40,
+        ) {
+            let mut wheel = Wheel::new(tick, start);
+            wheel.insert(start + delay, ());
+            let (mut due, mut wakes, mut now) = (Vec::new(), 0, start);
+            while let Some(wake) = wheel.next_wake() {
+                now = now.max(wake);
+                wheel.advance(now, &mut due);
+                wakes += 1;
+            }
+            prop_assert_eq!(due.len(), 1);
+            prop_assert!((start + delay..start + delay + tick).contains(&now));
+            prop_assert!(wakes <= LEVELS);
+        }
+    }
+
+    #[test]
+    fn a_timer_takes_32_bytes() {
+        assert!(size_of::<Timer<u64>>() <= 32);
+        assert!(size_of::<Timer<(u32, u32, u32)>>() <= 32);
+        assert_eq!(size_of::<Option<TimerId>>(), 8);
+    }
+
+    #[test]
+    fn the_end_of_time_has_a_place() {
+        let mut wheel = Wheel::new(1, 0);
+        wheel.insert(u64::MAX, "last");
+        wheel.insert(u64::MAX - 1, "before");
+        let mut due = Vec::new();
+        wheel.advance(u64::MAX - 2, &mut due);
+        assert!(due.is_empty());
+        wheel.advance(u64::MAX, &mut due);
+        assert_eq!(due, ["before", "last"]);
+    }
+
+    #[test]
+    fn a_handle_does_not_name_the_next_timer_in_its_place() {
+        let mut wheel = Wheel::new(1, 0);
+        let old = wheel.insert(10, 'a');
+        wheel.insert(1_000, 'x');
+        assert!(wheel.cancel(old));
+        let new = wheel.insert(10, 'b');
+        assert_eq!(new.index, old.index);
+        assert!(!wheel.cancel(old));
+        // Not even when the memory was given back in between.
+        assert!(wheel.cancel(new));
+        wheel.shrink();
+        wheel.insert(10, 'c');
+        assert!(!wheel.cancel(new) && !wheel.cancel(old));
+    }
+
+    #[test]
+    fn a_herd_leaves_no_memory_behind() {
+        let mut wheel = Wheel::new(8, 0);
+        let ids: Vec<TimerId> = (0..10_000).map(|n| wheel.insert(25_000 + n, n)).collect();
+        assert!(wheel.capacity() >= 10_000);
+        for id in ids {
+            wheel.cancel(id);
+        }
+        assert_eq!(wheel.capacity(), 0);
+    }
+
+    /// Those who stay are at the end of the memory at first; as their timers are renewed they move
+    /// to the front.
+    #[test]
+    fn memory_follows_those_who_stay() {
+        let mut wheel = Wheel::new(8, 0);
+        let mut ids: Vec<TimerId> = (0..10_000).map(|n| wheel.insert(25_000, n)).collect();
+        let stay = ids.split_off(9_900);
+        for id in ids {
+            wheel.cancel(id);
+        }
+        wheel.shrink();
+        for (round, id) in (0u64..).zip(stay) {
+            wheel.cancel(id);
+            wheel.insert(50_000 + round, round);
+        }
+        wheel.shrink();
+        assert_eq!(wheel.len(), 100);
+        assert!(wheel.capacity() <= 250, "{}", wheel.capacity());
+        // And the herd may come back.
+        for round in 0..10_000 {
+            wheel.insert(50_000 + round, round);
+        }
+        let mut due = Vec::new();
+        wheel.advance(100_000, &mut due);
+        assert_eq!(due.len(), 10_100);
+    }
+
+    #[test]
+    fn time_that_runs_backwards_moves_nothing() {
+        let mut wheel = Wheel::new(10, 1_000);
+        wheel.insert(1_500, 'a');
+        let mut due = Vec::new();
+        wheel.advance(500, &mut due);
+        wheel.insert(400, 'b');
+        assert_eq!(wheel.next_wake(), Some(1_000));
+        wheel.advance(500, &mut due);
+        assert_eq!(due, ['b']);
+        wheel.advance(1_500, &mut due);
+        assert_eq!(due, ['b', 'a']);
+    }
 }

@@ -120,9 +120,7 @@ impl Sessions {
     ) -> Result<Saved, NotRecovered> {
         match self.by_pid.get(pid) {
             Some(state) if *state.namespace == *namespace => {
-                if let Err(reason) = state.kept {
-                    return Err(reason);
-                }
+                state.kept.as_ref().map_err(|reason| *reason)?;
             }
             _ => return Err(NotRecovered::UnknownSession),
         }
