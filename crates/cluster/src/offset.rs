@@ -43,6 +43,18 @@ impl Offset {
         std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
     }
 
+    /// Two texts of characters that an offset may have, one behind the other. What does not fit is
+    /// cut off.
+    pub(crate) fn joined(epoch: &str, counter: &str) -> Self {
+        let mut text = [0; MAX];
+        let mut len = 0;
+        for (place, byte) in text.iter_mut().zip(epoch.bytes().chain(counter.bytes())) {
+            *place = byte;
+            len += 1;
+        }
+        Self { len, text }
+    }
+
     /// Epoch and counter, the latter empty when there is no `-`.
     fn parts(&self) -> (&[u8], &[u8]) {
         let text = &self.text[..usize::from(self.len)];

@@ -59,6 +59,17 @@ impl Log {
         self.bytes
     }
 
+    /// Places in the indexes by room.
+    #[cfg(test)]
+    pub(super) fn indexed(&self) -> usize {
+        self.to_all.len()
+            + self
+                .by_room
+                .values()
+                .map(|places| places.len().max(1))
+                .sum::<usize>()
+    }
+
     /// The number of the newest packet, kept or not.
     pub(super) fn head(&self) -> u64 {
         self.entries

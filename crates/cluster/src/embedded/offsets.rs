@@ -1,13 +1,14 @@
 //! Offsets as text: `<epoch>-<counter>` in base 36.
 
-use std::fmt::Write as _;
-
 use super::sessions::Saved;
 use crate::{NotRecovered, Offset};
 
 /// Digits of a counter. More are used when they are needed, after 2.8 × 10¹² packets.
 const WIDTH: usize = 8;
+/// Digits of the greatest number.
+const DIGITS: usize = 13;
 
+/// The epoch's digits and the hyphen.
 #[derive(Debug)]
 pub(super) struct Epoch(Box<str>);
 
@@ -21,22 +22,20 @@ pub(super) struct Position {
 
 impl Epoch {
     pub(super) fn new(epoch: u64) -> Self {
-        let mut text = String::new();
-        push_base36(&mut text, epoch, 1);
+        let mut buffer = [0; DIGITS];
+        let mut text = String::from(base36(epoch, 1, &mut buffer));
+        text.push('-');
         Self(text.into())
     }
 
     pub(super) fn offset(&self, counter: u64) -> Offset {
-        let mut text = String::with_capacity(self.0.len() + 1 + WIDTH);
-        let _ = write!(text, "{}-", self.0); // writing to a string does not fail
-        push_base36(&mut text, counter, WIDTH);
-        // At most 13 digits each, none of which an offset refuses.
-        text.parse().expect("digits and a hyphen are an offset")
+        // At most 13 digits each and a hyphen: they fit, and an offset refuses none of them.
+        Offset::joined(&self.0, base36(counter, WIDTH, &mut [0; DIGITS]))
     }
 
     /// The counter of an offset of this epoch, written exactly as this store writes it.
     pub(super) fn counter(&self, text: &str) -> Option<u64> {
-        let digits = text.strip_prefix(&*self.0)?.strip_prefix('-')?;
+        let digits = text.strip_prefix(&*self.0)?;
         let counter = u64::from_str_radix(digits, 36).ok()?;
         (self.offset(counter).as_str() == text).then_some(counter)
     }
@@ -78,14 +77,15 @@ impl Epoch {
     }
 }
 
-fn push_base36(text: &mut String, mut number: u64, width: usize) {
-    let mut digits = [b'0'; 13];
-    let mut at = digits.len();
+/// The number with at least `width` digits.
+fn base36(mut number: u64, width: usize, digits: &mut [u8; DIGITS]) -> &str {
+    digits.fill(b'0');
+    let mut at = DIGITS;
     while number > 0 {
         at -= 1;
         digits[at] = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
         number /= 36;
     }
-    let at = at.min(digits.len() - width);
-    text.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    // Only ASCII was put in, so this is never the fallback.
+    std::str::from_utf8(&digits[at.min(DIGITS - width)..]).unwrap_or_default()
 }

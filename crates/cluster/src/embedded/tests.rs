@@ -144,6 +144,14 @@ fn offsets_sort_as_text_and_differ_between_processes() {
             .windows(2)
             .all(|pair| pair[0].as_str() < pair[1].as_str())
     );
+    assert_eq!(offsets[0].as_str().parse::<Offset>(), Ok(offsets[0]));
+    assert_eq!(
+        Embedded::new(EmbeddedConfig::default(), u64::MAX)
+            .epoch
+            .offset(u64::MAX)
+            .as_str(),
+        "3w5e11264sgsf-3w5e11264sgsf"
+    );
     // A socket's id has 20 characters; nobody should take one for the other.
     assert!(offsets.iter().all(|offset| offset.as_str().len() != 20));
 
@@ -169,6 +177,24 @@ fn more_packets_than_allowed_leave_a_gap_and_not_before() {
     // The packet itself is gone, but nothing after it.
     assert_eq!(try_from(&store, offsets[2], 0), Ok(5));
     assert_eq!(try_from(&store, offsets[7], 0), Ok(0));
+}
+
+#[test]
+fn the_index_holds_what_the_log_holds() {
+    let config = EmbeddedConfig {
+        max_packets_per_namespace: 5,
+        ..Default::default()
+    };
+    let store = Embedded::new(config, 1);
+    for number in 0..100 {
+        let own = format!("{number}");
+        append_to(&store, NSP, packet(&["a", "a", &own], 1), 0);
+        append_to(&store, NSP, packet(&[], 1), 0);
+    }
+    let namespace = store.namespace(NSP);
+    assert!(lock(&namespace.log).indexed() <= 3 + 3 * 3);
+    at_once(store.sweep(1_000_000)).unwrap();
+    assert_eq!(lock(&namespace.log).indexed(), 0);
 }
 
 #[test]
