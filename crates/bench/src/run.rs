@@ -204,6 +204,8 @@ impl Session<'_> {
         desk.late = Default::default();
         (desk.pings, desk.unrelated, desk.counting) = (0, 0, true);
         self.turn_for(driver, self.plan.duration)?;
+        // What was due in the window is sent, however late this thread woke up.
+        self.engine.turn(driver, 0)?;
         let after = self.sample()?;
         let desk = self.engine.desk();
         (desk.counting, desk.sending) = (false, false);

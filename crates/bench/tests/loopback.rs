@@ -96,18 +96,6 @@ fn an_open_loop_sends_what_is_due() {
 }
 
 #[test]
-fn messages_larger_than_a_buffer_arrive() {
-    let scenario = Scenario::Echo { window: 1 };
-    let report = against_floor(Protocol::Floor, false, scenario, |plan| {
-        plan.connections = 2;
-        plan.payload = 600_000;
-    });
-    // The floor gives up on a peer that does not take all at once; what came is intact.
-    assert_eq!(report.faults.corrupt, 0, "{report}");
-    assert_eq!(report.errors.protocol, 0, "{report}");
-}
-
-#[test]
 fn a_storm_connects_everybody_at_once() {
     let report = against_floor(Protocol::SocketIo, false, Scenario::Storm, |plan| {
         plan.connections = 300;

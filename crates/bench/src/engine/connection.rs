@@ -37,8 +37,8 @@ pub(crate) struct Connection {
 pub(crate) struct Spill {
     /// Bytes read that make no whole frame yet.
     pub(crate) inbound: Vec<u8>,
-    /// Payload of the fragments of an unfinished text message.
-    pub(crate) message: Vec<u8>,
+    /// Payload of the fragments of an unfinished text message so far.
+    pub(crate) message: Option<Vec<u8>>,
     /// Bytes the kernel did not take yet.
     pub(crate) outbound: Vec<u8>,
 }
@@ -59,7 +59,7 @@ impl Connection {
     /// Lets go of the spill once there is nothing in it.
     pub(crate) fn tidy(&mut self) {
         if self.spill.as_ref().is_some_and(|spill| {
-            spill.inbound.is_empty() && spill.message.is_empty() && spill.outbound.is_empty()
+            spill.inbound.is_empty() && spill.message.is_none() && spill.outbound.is_empty()
         }) {
             self.spill = None;
         }

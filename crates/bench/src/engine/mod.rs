@@ -423,24 +423,20 @@ impl Core {
         match (opcode, fin) {
             (opcode::TEXT, true) => self.text(index, payload, driver),
             (opcode::TEXT, false) => {
-                self.connections[index as usize]
-                    .spill()
-                    .message
-                    .extend_from_slice(payload);
+                self.connections[index as usize].spill().message = Some(payload.to_vec());
             }
             (opcode::CONTINUATION, fin) => {
-                let Some(spill) = &mut self.connections[index as usize].spill else {
+                let spill = self.connections[index as usize].spill.as_mut();
+                let Some(message) = spill.and_then(|spill| spill.message.as_mut()) else {
                     return Ok(()); // The rest of a binary message.
                 };
-                if spill.message.is_empty() {
-                    return Ok(());
-                }
-                if spill.message.len() + payload.len() > frame::MAX_FRAME {
+                if message.len() + payload.len() > frame::MAX_FRAME {
                     return Err(Invalid);
                 }
-                spill.message.extend_from_slice(payload);
+                message.extend_from_slice(payload);
                 if fin {
-                    let message = std::mem::take(&mut spill.message);
+                    let message = std::mem::take(message);
+                    self.connections[index as usize].spill().message = None;
                     self.text(index, &message, driver);
                 }
             }

@@ -47,9 +47,9 @@ impl<'a> Packet<'a> {
             return Self::Other;
         };
         let (name, rest) = (&rest[..end], &rest[end + 1..]);
-        Self::Event {
-            name,
-            arguments: rest.strip_prefix(b",").unwrap_or(rest),
+        match rest {
+            [b',', arguments @ ..] | arguments @ [b']'] => Self::Event { name, arguments },
+            _ => Self::Other,
         }
     }
 
