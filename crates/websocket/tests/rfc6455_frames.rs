@@ -195,11 +195,7 @@ fn s5_5_1_close_payloads() {
 #[test]
 fn s7_4_close_codes() {
     for code in 0..=u16::MAX {
-        let valid = match code {
-            1000..=1003 | 1007..=1014 => true,
-            3000..=4999 => true,
-            _ => false,
-        };
+        let valid = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
         let mut input = client(CLOSE, &code.to_be_bytes());
         let mut reader = Reader::new(Role::Server, None);
         let result = reader.next(&Limits::default(), &mut Input::new(&mut input));

@@ -58,3 +58,34 @@ impl Drop for Permit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many threads ask, no more than the bound are inside at once, and all permits come
+    /// back.
+    #[test]
+    fn never_more_inside_than_allowed() {
+        let gate = DeflateGate::new(3, 10);
+        let inside = Arc::new(AtomicUsize::new(0));
+        let entered: usize = std::thread::scope(|scope| {
+            let ask = || {
+                let mut entered = 0;
+                for _ in 0..2000 {
+                    let Some(permit) = gate.try_enter(11) else { continue };
+                    assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(permit);
+                    entered += 1;
+                }
+                entered
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert!(entered > 0);
+        assert_eq!(gate.available(), 3);
+    }
+}
