@@ -73,7 +73,9 @@ mod tests {
             let ask = || {
                 let mut entered = 0;
                 for _ in 0..2000 {
-                    let Some(permit) = gate.try_enter(11) else { continue };
+                    let Some(permit) = gate.try_enter(11) else {
+                        continue;
+                    };
                     assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
                     std::thread::yield_now();
                     inside.fetch_sub(1, Ordering::SeqCst);
@@ -83,7 +85,10 @@ mod tests {
                 entered
             };
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert!(entered > 0);
         assert_eq!(gate.available(), 3);
