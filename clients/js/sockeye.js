@@ -1138,12 +1138,15 @@ class PollingTransport {
     }
   }
 
-  /** How many packets of the outbox fit into one request; one always goes. */
+  /**
+   * How many packets of the outbox fit into one request; one always goes. The packet that closes
+   * the session goes alone, or a server might close before it has seen what came with it.
+   */
   #batchSize() {
     let bytes = 0;
     const end = this.#outbox.findIndex((entry) => {
       bytes += entry.bytes + 1;
-      return bytes > this.#maxPayload + 1;
+      return bytes > this.#maxPayload + 1 || entry.text === "1";
     });
     return end < 0 ? this.#outbox.length : Math.max(1, end);
   }
