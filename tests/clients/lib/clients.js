@@ -8,6 +8,7 @@ const { Socket: EngineSocket } = require("engine.io-client");
 const MODES = ["polling", "websocket", "upgrade"];
 
 const open = new Set();
+const engines = new Set();
 
 function transports(mode) {
   return mode === "polling" ? ["polling"] : mode === "websocket" ? ["websocket"] : undefined;
@@ -103,12 +104,15 @@ function closeAll() {
     socket.io._close();
   }
   open.clear();
+  for (const socket of engines) socket.close();
+  engines.clear();
 }
 
 /** A raw Engine.IO client, opened. `seen` holds every message it got. */
 async function engine(fixture, path, { mode = "websocket", ...options } = {}) {
   const how = transports(mode);
   const socket = new EngineSocket(fixture.url, { path, ...(how && { transports: how }), ...options });
+  engines.add(socket);
   socket.binaryType = "nodebuffer";
   socket.seen = collect(socket, "message");
   await new Promise((resolve, reject) => {

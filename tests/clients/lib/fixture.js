@@ -147,6 +147,9 @@ async function startFixture(env = {}, { port, limits } = {}) {
   const failed = new Promise((_, reject) => child.once("error", reject));
   failed.catch(() => {});
   const fixture = new Fixture(child, chosen);
+  // A failed test must not keep its process waiting for a server that nobody stops.
+  child.unref();
+  child.stderr.unref();
   fixture.errors = () => errors;
   process.once("exit", () => fixture.alive && child.kill("SIGKILL"));
   const ready = waitFor(
@@ -171,4 +174,13 @@ async function unharmed(fixture, expected) {
   await fixture.settle(expected);
 }
 
-module.exports = { BIN, Fixture, NODE, exceptNode, freePort, sleep, startFixture, unharmed, waitFor };
+/** The end of a test file: the server is unharmed, and stopped in any case. */
+async function finish(fixture) {
+  try {
+    await unharmed(fixture);
+  } finally {
+    await fixture.stop();
+  }
+}
+
+module.exports = { BIN, Fixture, NODE, exceptNode, finish, freePort, sleep, startFixture, unharmed, waitFor };

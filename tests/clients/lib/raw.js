@@ -39,6 +39,8 @@ class Tcp {
       this.wake();
     });
     this.socket.on("error", () => {});
+    // Waiting has timers of its own; a connection left behind must not keep the process alive.
+    this.socket.unref();
     this.socket.on("close", () => {
       this.closed = true;
       this.wake();
