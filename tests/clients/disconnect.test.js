@@ -26,6 +26,7 @@ describe("reasons", () => {
   after(() => fixture.stop());
   afterEach(async () => {
     closeAll();
+    await raw.closeAll();
     await fixture.settle();
   });
 
@@ -177,6 +178,7 @@ describe("silence", () => {
   after(() => fixture.stop());
   afterEach(async () => {
     closeAll();
+    await raw.closeAll();
     await fixture.settle();
   });
 
@@ -306,7 +308,7 @@ describe("reconnection", () => {
   let fixture;
   before(async () => (fixture = await startFixture()));
   after(() => fixture.stop());
-  afterEach(closeAll);
+  afterEach(() => (closeAll(), raw.closeAll()));
 
   test("what is emitted while away is sent on return, in order", async () => {
     for (const mode of MODES) {

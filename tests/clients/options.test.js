@@ -12,7 +12,7 @@ const raw = require("./lib/raw");
 const { MODES, barrier, call, client, closeAll, collect, connect, engine, once } = clients;
 const { EIO, request } = raw;
 
-afterEach(closeAll);
+afterEach(() => (closeAll(), raw.closeAll()));
 
 async function withFixture(env, run) {
   const fixture = await startFixture(env);

@@ -10,7 +10,7 @@ const raw = require("./lib/raw");
 const { MODES, call, client, closeAll, collect, connect, connected, engine, once } = clients;
 const EIO = "/engine.io/?EIO=4";
 
-afterEach(closeAll);
+afterEach(() => (closeAll(), raw.closeAll()));
 
 describe("protocol", () => {
   let fixture;

@@ -2,7 +2,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { after, before, describe, test } = require("node:test");
+const { after, afterEach, before, beforeEach, describe, test } = require("node:test");
 const { finish, startFixture, waitFor } = require("./lib/fixture");
 const raw = require("./lib/raw");
 
@@ -20,6 +20,9 @@ const ERRORS = [
 let fixture;
 before(async () => (fixture = await startFixture()));
 after(() => finish(fixture));
+afterEach(async () => {
+  await raw.closeAll();
+});
 
 const dead = (sid) =>
   waitFor(async () => {
@@ -45,11 +48,7 @@ async function refusedUpgrade(target, headers) {
 
 describe("refusals", () => {
   const live = {};
-  before(async () => (live.polling = await polling(fixture)));
-  after(async () => {
-    await live.polling.post("1");
-    await fixture.settle();
-  });
+  beforeEach(async () => (live.polling = await polling(fixture)));
 
   for (const [what, method, query, code, headers] of [
     ["no transport", "GET", "EIO=4", 0],

@@ -29,7 +29,7 @@ describe("recovery", () => {
   let fixture;
   before(async () => (fixture = await startFixture({ recovery_ms: 30000 })));
   after(() => fixture.stop());
-  afterEach(closeAll);
+  afterEach(() => (closeAll(), raw.closeAll()));
 
   async function setting(mode, nsp = "/", options = {}) {
     fixture.ctl = await connect(fixture, "/ctl");
@@ -288,6 +288,7 @@ test("after the window nothing is recovered", async () => {
   assert.notEqual(socket.id, id);
   assert.deepEqual(await call(socket, "rooms"), [[socket.id]]);
   closeAll();
+  await raw.closeAll();
   await fixture.stop();
 });
 

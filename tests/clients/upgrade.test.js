@@ -15,6 +15,7 @@ before(async () => (fixture = await startFixture()));
 after(() => fixture.stop());
 afterEach(async () => {
   closeAll();
+  await raw.closeAll();
   await unharmed(fixture);
 });
 
@@ -145,6 +146,7 @@ test("heartbeats go on over the new transport", async () => {
   await waitFor(() => pings.every((n) => n >= 5), "five pings on every socket");
   assert.ok(sockets.every((s) => s.connected));
   closeAll();
+  await raw.closeAll();
   await quick.stop();
 });
 

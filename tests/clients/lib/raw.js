@@ -8,6 +8,17 @@ const zlib = require("node:zlib");
 
 const EIO = "/socket.io/?EIO=4";
 
+const connections = new Set();
+const sessions = new Set();
+
+/** Ends what tests left open, so that one failure does not cause the next. */
+async function closeAll() {
+  for (const connection of connections) connection.destroy();
+  connections.clear();
+  await Promise.all([...sessions].map((polling) => polling.post("1").catch(() => {})));
+  sessions.clear();
+}
+
 /** One HTTP request on a connection of its own: `{status, headers, body}`, body as a Buffer. */
 function request(fixture, method, target, { headers, body, timeout = 5000 } = {}) {
   return new Promise((resolve, reject) => {
@@ -41,6 +52,8 @@ class Tcp {
     this.socket.on("error", () => {});
     // Waiting has timers of its own; a connection left behind must not keep the process alive.
     this.socket.unref();
+    connections.add(this);
+    this.socket.once("close", () => connections.delete(this));
     this.socket.on("close", () => {
       this.closed = true;
       this.wake();
@@ -296,6 +309,7 @@ class Polling {
     this.fixture = fixture;
     this.sid = sid;
     this.target = `${path}&transport=polling&sid=${sid}`;
+    sessions.add(this);
   }
 
   get(options) {
@@ -303,6 +317,7 @@ class Polling {
   }
 
   post(body, headers = { "content-type": "text/plain;charset=UTF-8" }) {
+    if (body === "1") sessions.delete(this);
     return request(this.fixture, "POST", this.target, { body, headers });
   }
 
@@ -337,6 +352,7 @@ module.exports = {
   EIO,
   Ws,
   binary,
+  closeAll,
   frame,
   handshake,
   joined,
