@@ -122,7 +122,7 @@ settings! {
         "URL path of the Socket.IO endpoint",
         "Clients name the same path in their `path` option. A trailing slash makes no difference.";
 
-    WORKERS: "server.workers", "workers", number(0, 1024), Integer(0),
+    WORKERS: "server.workers", "workers", number(0, 255), Integer(0),
         "Worker threads; 0 means one per CPU",
         "Each worker accepts and serves connections of its own, and a connection stays on its \
          worker for life. More workers than CPUs cost latency and gain nothing.";
@@ -181,6 +181,20 @@ settings! {
         "A larger WebSocket message closes the connection with code 1009, a larger body is \
          answered 413. Announced to clients as `maxPayload`. Memory grows with what has \
          arrived, never with what was announced; the worst case per connection is this size.";
+
+    WRITE_TIMEOUT: "engine.write_timeout_ms", "write-timeout-ms", ms(100, DAY_MS), Integer(20_000),
+        "Time a connection has to take some of the bytes that wait for it",
+        "A connection that takes none in this time is closed, so that a peer that vanished in the \
+         middle of a message does not hold its queue until the heartbeat notices.";
+
+    HEADER_TIMEOUT: "engine.header_timeout_ms", "header-timeout-ms", ms(100, DAY_MS),
+        Integer(10_000),
+        "Time the head of an HTTP request has to arrive",
+        "Later the connection is closed: a byte now and then cannot hold it open.";
+
+    BODY_TIMEOUT: "engine.body_timeout_ms", "body-timeout-ms", ms(100, DAY_MS), Integer(30_000),
+        "Time the body of an HTTP request has to arrive",
+        "Later the connection is closed.";
 
     CORS_ORIGINS: "cors.origins", "cors-origin", Kind::List { rule: Rule::Origin, separator: ',' },
         List(&[]),
@@ -254,16 +268,16 @@ settings! {
          credentials have not expired.";
 
     RECOVERY_MAX_PACKETS: "recovery.max_packets", "recovery-max-packets", number(1, 100_000_000),
-        Integer(10_000),
+        Integer(100_000),
         "Most packets kept per namespace",
         "Beyond it the oldest go; whoever would need them connects as a new client.";
 
     RECOVERY_MAX_BYTES: "recovery.max_bytes", "recovery-max-bytes", bytes(1024, 64 * GIB),
-        Integer(16 << 20),
+        Integer(64 << 20),
         "Most bytes of kept packets per namespace",
         "Beyond it the oldest go; whoever would need them connects as a new client.";
 
-    OUTBOUND_BYTES: "limits.outbound_bytes", "outbound-bytes", bytes(1024, GIB), Integer(1 << 20),
+    OUTBOUND_BYTES: "limits.outbound_bytes", "outbound-bytes", bytes(1024, GIB), Integer(4 << 20),
         "Most bytes that wait for one connection to read them",
         "When full, volatile packets are dropped first; then the connection is closed as a slow \
          consumer, in the way that lets stock clients reconnect. Packets to a room are shared: \
@@ -289,15 +303,19 @@ settings! {
         "Further ones are refused, in the way that lets clients try again. The open-file limit of \
          the process is the lower bound in practice; a start-up line prints it.";
 
-    NAMESPACES: "limits.namespaces", "max-namespaces", number(1, 10_000), Integer(16),
+    HANDSHAKES: "limits.handshakes", "max-handshakes", number(1, 10_000_000), Integer(10_000),
+        "Most accepted connections of one worker that are not part of a session yet",
+        "Beyond it the worker accepts no further ones until some have finished or timed out.";
+
+    NAMESPACES: "limits.namespaces", "max-namespaces", number(1, 10_000), Integer(100),
         "Most namespaces one connection may join",
         "A further one is refused with a `connect_error`.";
 
-    ROOMS: "limits.rooms", "max-rooms", number(1, 1_000_000), Integer(256),
-        "Most rooms one socket may be in, its own included",
+    ROOMS: "limits.rooms", "max-rooms", number(1, 1_000_000), Integer(1000),
+        "Most rooms one socket may be in",
         "A further `join` is answered with the error code `too_many_rooms`.";
 
-    PENDING_ACKS: "limits.pending_acks", "max-pending-acks", number(1, 1_000_000), Integer(1024),
+    PENDING_ACKS: "limits.pending_acks", "max-pending-acks", number(1, 1_000_000), Integer(1000),
         "Most acknowledgements of one socket the server waits for",
         "A further emit with acknowledgement fails at once.";
 
@@ -309,11 +327,11 @@ settings! {
         "Most binary attachments of one packet",
         "A packet that announces more closes the connection with the reason `parse error`.";
 
-    JSON_DEPTH: "limits.json_depth", "max-json-depth", number(1, 100_000), Integer(1000),
+    JSON_DEPTH: "limits.json_depth", "max-json-depth", number(1, 1000), Integer(1000),
         "Deepest nesting of arrays and objects in a packet",
         "A deeper packet closes the connection with the reason `parse error`.";
 
-    ARGUMENTS: "limits.arguments", "max-arguments", number(1, 1_000_000), Integer(256),
+    ARGUMENTS: "limits.arguments", "max-arguments", number(1, 1_000_000), Integer(4096),
         "Most arguments of one event",
         "A packet with more closes the connection with the reason `parse error`.";
 
