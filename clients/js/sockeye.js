@@ -1061,6 +1061,7 @@ class PollingTransport {
   #maxPayload = 1_000_000;
   /** @type {{ text: string, bytes: number }[]} */ #outbox = [];
   #posting = false;
+  #closing = false;
   #closed = false;
   #abort = new AbortController();
 
@@ -1097,6 +1098,7 @@ class PollingTransport {
 
   close() {
     if (!this.#url.searchParams.has("sid")) return this.#finish("transport close", "");
+    this.#closing = true;
     this.send(["1"]);
   }
 
@@ -1107,7 +1109,8 @@ class PollingTransport {
 
   async #poll() {
     try {
-      while (!this.#closed) {
+      // Once the session is being closed, another request would ask for one that is gone.
+      while (!this.#closed && !this.#closing) {
         const text = await this.#request("GET");
         for (const packet of text.split("\x1e")) {
           if (this.#closed) return;

@@ -283,6 +283,7 @@ test("a phone of 320 pixels shows everything without scrolling sideways, light a
       const width = document.documentElement.clientWidth;
       const inside = [...document.querySelectorAll("body *")].filter((node) => {
         if (node.closest(".rooms nav, .hidden, svg")) return false;
+        if (node.matches(".log, main, aside, .bar, .field") && node.scrollWidth > node.clientWidth + 1) return true;
         const box = node.getBoundingClientRect();
         return box.width > 1 && (box.right > width + 0.5 || box.left < -0.5);
       });

@@ -82,6 +82,20 @@ test("requests stay below the server's limit, and leaving says so", async (t) =>
   assert.equal(socket.state, "disconnected");
 });
 
+test("a session that is being closed is not polled again", async (t) => {
+  fakeClock(t);
+  const server = new PollingServer();
+  const { socket } = start({ transports: ["polling"], fetch: server.fetch });
+  await server.open();
+  const before = server.requests.length;
+  const closed = socket.disconnect();
+  // The server answers the request that was waiting before it lets the session go.
+  server.answer("6");
+  await closed;
+  await settle();
+  assert.deepEqual(server.requests.slice(before), ["POST e1", "POST e1"]);
+});
+
 test("a session that the server does not know leads to a new one", async (t) => {
   const clock = fakeClock(t);
   const server = new PollingServer();

@@ -5,8 +5,16 @@ import { fakeClock, Network, settle, start } from "./support.js";
 
 /** Stands in for the browser's window and document. */
 function fakePage(t) {
-  const page = new EventTarget();
-  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  let listening = 0;
+  class Target extends EventTarget {
+    addEventListener(name, listener, { signal }) {
+      super.addEventListener(name, listener, { signal });
+      listening += 1;
+      signal.addEventListener("abort", () => (listening -= 1));
+    }
+  }
+  const page = new Target();
+  const document = Object.assign(new Target(), { visibilityState: "visible" });
   globalThis.addEventListener = page.addEventListener.bind(page);
   globalThis.document = document;
   t.after(() => {
@@ -14,6 +22,7 @@ function fakePage(t) {
     delete globalThis.document;
   });
   return {
+    listeners: () => listening,
     fire: (name) => page.dispatchEvent(new Event(name)),
     show(visibilityState) {
       document.visibilityState = visibilityState;
@@ -164,9 +173,9 @@ test("going offline ends the connection, coming online or into view tries at onc
     await network.admit();
     assert.ok(socket.connected);
   }
+  assert.ok(page.listeners() > 0);
   await socket.disconnect();
-  page.fire("online");
-  assert.equal(socket.state, "disconnected", "a closed socket no longer listens to the page");
+  assert.equal(page.listeners(), 0, "a closed socket no longer listens to the page");
 });
 
 test("a server that says nothing, or does not admit, is given up at the deadline", async (t) => {
@@ -189,6 +198,23 @@ test("what is not the protocol ends the connection with a parse error", async (t
     await socket.disconnect();
   }
   await clock.advance(1);
+});
+
+test("a connection that was given up has no say any more", async (t) => {
+  const clock = fakeClock(t);
+  const { network, socket, told } = start({ reconnect: { base: 1, cap: 1 } });
+  const got = [];
+  socket.on("x", (value) => got.push(value));
+  const old = await network.admit({ sid: "old" });
+  const { onmessage } = old;
+  old.receive("49");
+  await clock.advance(1);
+  await network.admit({ sid: "new" });
+  for (const data of ['42["x",1]', "41", "1", "9"]) onmessage({ data });
+  old.fail();
+  assert.deepEqual(got, []);
+  assert.equal(socket.id, "new");
+  assert.equal(told("disconnect").length, 1);
 });
 
 test("a listener that throws harms nobody", async (t) => {
