@@ -282,10 +282,19 @@ impl ServerSession {
         PostOutcome::Accepted
     }
 
-    /// The POST was refused or its connection lost before the body was complete. A body that is
-    /// too large (413) leaves the session alive.
-    pub fn post_aborted(&mut self) {
+    /// The POST was refused before its body was complete, because it is too large (413): that
+    /// leaves the session alive.
+    pub fn post_refused(&mut self) {
         self.posting = false;
+    }
+
+    /// The connection of the POST is gone before its body was complete.
+    pub fn post_aborted(&mut self) -> PacketAction {
+        if !self.posting || self.closed().is_some() {
+            return PacketAction::Ignore;
+        }
+        self.posting = false;
+        self.close(CloseReason::TransportError)
     }
 
     /// A WebSocket names this session.
@@ -531,12 +540,19 @@ mod tests {
     fn a_refused_body_leaves_the_session_alive() {
         let mut session = polling();
         session.post_started();
-        session.post_aborted();
+        session.post_refused();
         assert_eq!(session.post_started(), PostOutcome::Accepted);
     }
 
     #[test]
-    fn a_poll_whose_connection_is_cut_ends_the_session() {
+    fn a_request_whose_connection_is_cut_ends_the_session() {
+        let mut session = polling();
+        assert_eq!(session.post_aborted(), PacketAction::Ignore);
+        session.post_started();
+        assert_eq!(
+            session.post_aborted(),
+            PacketAction::Close(CloseReason::TransportError)
+        );
         let mut session = polling();
         assert_eq!(session.poll_aborted(), PacketAction::Ignore);
         session.poll_opened();

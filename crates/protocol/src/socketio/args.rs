@@ -107,7 +107,7 @@ impl Args {
                 }
                 .into());
             }
-            let depth = limits.depth() - 1;
+            let depth = limits.depth().saturating_sub(1);
             let end = json::skip_value(list.as_bytes(), at, depth).map_err(|f| f.json(limits))?;
             count += 1;
             at = json::skip_space(list.as_bytes(), end);
@@ -137,7 +137,7 @@ impl Args {
                 }
                 .into());
             }
-            let depth = limits.depth() - 1;
+            let depth = limits.depth().saturating_sub(1);
             at = msgpack::skip_value(&values, at, depth).map_err(|f| f.msgpack(limits))?;
             count += 1;
         }
@@ -352,7 +352,7 @@ impl Args {
     /// The same arguments in the form of `parser`.
     #[must_use]
     pub fn to_parser(&self, parser: Parser) -> Self {
-        if parser == self.parser() || self.is_empty() {
+        if parser == self.parser() {
             return self.clone();
         }
         Self::from_values(&self.values(), parser)
@@ -464,7 +464,8 @@ impl Args {
         (text.into_owned(), list)
     }
 
-    fn raw_len(&self) -> usize {
+    /// Bytes of the values themselves, without attachments.
+    pub(super) fn raw_len(&self) -> usize {
         match &self.repr {
             Repr::Json { text, .. } => text.len(),
             Repr::Msgpack(bytes) => bytes.len(),
@@ -613,7 +614,8 @@ mod tests {
             (&*text, list.len()),
             (r#"[{"_placeholder":true,"num":0}]"#, 1)
         );
-        let (text, list) = args.take(2).json_wire();
+        let start = args.take(2);
+        let (text, list) = start.json_wire();
         assert_eq!(text, r#""a",{"_placeholder":true,"num":0}"#);
         assert_eq!(*list, [Bytes::from_static(b"one")]);
         assert!(!args.take(1).has_binary() && args.has_binary() && rest.has_binary());
@@ -684,6 +686,13 @@ mod tests {
     #[test]
     fn forms_convert_into_each_other() {
         let args = json(TWO, &[b"zero", b"one"]);
+        for parser in [Parser::Json, Parser::Msgpack] {
+            let empty = Args::new().to_parser(parser);
+            assert_eq!(
+                (empty.parser(), empty.to_parser(Parser::Json).len()),
+                (parser, 0)
+            );
+        }
         let packed = args.to_parser(Parser::Msgpack);
         assert!(packed.has_binary() && packed.as_json().is_none());
         assert_eq!(packed.values(), args.values());

@@ -388,10 +388,10 @@ fn read_msgpack(bytes: Bytes, limits: &Limits) -> Result<Packet, DecodeError> {
         _ => return Err(DecodeErrorKind::InvalidNamespace.into()),
     };
     let nsp = match std::str::from_utf8(nsp) {
-        // The default parser has no other spelling for the main namespace than none at all.
-        Ok("/" | "") => ROOT,
-        Ok(nsp) => Text::from(nsp),
-        Err(_) => return Err(DecodeErrorKind::InvalidNamespace.into()),
+        Ok("/") => ROOT,
+        // Names that the default parser could not spell would be others' trouble.
+        Ok(nsp) if nsp.starts_with('/') && !nsp.contains(',') => Text::from(nsp),
+        _ => return Err(DecodeErrorKind::InvalidNamespace.into()),
     };
     let id = match fields.id {
         None => None,

@@ -61,7 +61,7 @@ pub fn encode_event(
     event: &str,
     args: &Args,
 ) -> Encoded {
-    let mut out = Vec::with_capacity(32 + nsp.len() + event.len() + args.byte_len());
+    let mut out = Vec::with_capacity(32 + nsp.len() + event.len() + args.raw_len());
     let attachments = encode_event_into(&mut out, parser, nsp, id, event, args);
     Encoded::new(parser, out, attachments)
 }
@@ -80,7 +80,7 @@ pub fn encode_event_into(
 
 /// An acknowledgement of the event with this id.
 pub fn encode_ack(parser: Parser, nsp: &str, id: u64, args: &Args) -> Encoded {
-    let mut out = Vec::with_capacity(32 + nsp.len() + args.byte_len());
+    let mut out = Vec::with_capacity(32 + nsp.len() + args.raw_len());
     let attachments = encode_ack_into(&mut out, parser, nsp, id, args);
     Encoded::new(parser, out, attachments)
 }

@@ -248,6 +248,8 @@ impl<S: Sink> Serializer for Top<'_, S> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde::Serialize;
+
     use super::*;
     use crate::socketio::{Binary, Limits};
 

@@ -47,14 +47,19 @@ impl Number {
 
     /// From a valid JSON token.
     pub(super) fn from_token(token: &str) -> Self {
-        if token.bytes().all(|byte| byte.is_ascii_digit()) {
-            if let Ok(value) = token.parse() {
-                return Self(Repr::Unsigned(value));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        match token.strip_prefix('-') {
+            None if digits(token) => {
+                if let Ok(value) = token.parse() {
+                    return Self(Repr::Unsigned(value));
+                }
             }
-        } else if token != "-0" && token[1..].bytes().all(|byte| byte.is_ascii_digit()) {
-            if let Ok(value) = token.parse() {
-                return Self(Repr::Signed(value));
+            Some(rest) if digits(rest) && rest != "0" => {
+                if let Ok(value) = token.parse() {
+                    return Self(Repr::Signed(value));
+                }
             }
+            _ => {}
         }
         Self(Repr::Token(token.into()))
     }
