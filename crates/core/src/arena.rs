@@ -14,7 +14,10 @@ pub struct Key {
 
 impl Key {
     /// A key that never finds anything.
-    pub const NONE: Key = Key { slot: u32::MAX, generation: 0 };
+    pub const NONE: Key = Key {
+        slot: u32::MAX,
+        generation: 0,
+    };
 
     /// The slot: small, reused, unique among living entries.
     pub fn slot(self) -> u32 {
@@ -28,7 +31,10 @@ impl Key {
 
     /// The inverse of [`Key::to_bits`].
     pub fn from_bits(bits: u64) -> Self {
-        Key { slot: bits as u32, generation: (bits >> 32) as u32 }
+        Key {
+            slot: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
     }
 }
 
@@ -48,7 +54,11 @@ pub struct Arena<T> {
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Arena { chunks: Vec::new(), free: Vec::new(), len: 0 }
+        Arena {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -58,7 +68,10 @@ impl<T> Arena<T> {
         self.len += 1;
         if let Some(slot) = self.free.pop() {
             let entry = &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK];
-            let key = Key { slot, generation: entry.generation };
+            let key = Key {
+                slot,
+                generation: entry.generation,
+            };
             entry.value = Some(make(key));
             return key;
         }
@@ -66,15 +79,27 @@ impl<T> Arena<T> {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         let base = (self.chunks.len() - 1) * CHUNK;
-        let chunk = self.chunks.last_mut().expect("a chunk with room was just ensured");
-        let key = Key { slot: (base + chunk.len()) as u32, generation: 1 };
-        chunk.push(Entry { generation: 1, value: Some(make(key)) });
+        let chunk = self
+            .chunks
+            .last_mut()
+            .expect("a chunk with room was just ensured");
+        let key = Key {
+            slot: (base + chunk.len()) as u32,
+            generation: 1,
+        };
+        chunk.push(Entry {
+            generation: 1,
+            value: Some(make(key)),
+        });
         key
     }
 
     /// The entry of `key`, if it still lives.
     pub fn get(&self, key: Key) -> Option<&T> {
-        let entry = self.chunks.get(key.slot as usize / CHUNK)?.get(key.slot as usize % CHUNK)?;
+        let entry = self
+            .chunks
+            .get(key.slot as usize / CHUNK)?
+            .get(key.slot as usize % CHUNK)?;
         (entry.generation == key.generation).then_some(entry.value.as_ref()?)
     }
 
@@ -90,8 +115,17 @@ impl<T> Arena<T> {
 
     /// Whatever lives in `slot` now, with its key.
     pub fn at(&self, slot: u32) -> Option<(Key, &T)> {
-        let entry = self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?;
-        Some((Key { slot, generation: entry.generation }, entry.value.as_ref()?))
+        let entry = self
+            .chunks
+            .get(slot as usize / CHUNK)?
+            .get(slot as usize % CHUNK)?;
+        Some((
+            Key {
+                slot,
+                generation: entry.generation,
+            },
+            entry.value.as_ref()?,
+        ))
     }
 
     /// Removes and returns the entry of `key`.
@@ -126,7 +160,13 @@ impl<T> Arena<T> {
         self.chunks.iter().enumerate().flat_map(|(index, chunk)| {
             chunk.iter().enumerate().filter_map(move |(offset, entry)| {
                 let slot = (index * CHUNK + offset) as u32;
-                Some((Key { slot, generation: entry.generation }, entry.value.as_ref()?))
+                Some((
+                    Key {
+                        slot,
+                        generation: entry.generation,
+                    },
+                    entry.value.as_ref()?,
+                ))
             })
         })
     }
@@ -164,7 +204,12 @@ mod tests {
             arena.remove(*key);
         }
         assert_eq!(arena.len(), 500);
-        assert!(arena.iter().map(|(_, n)| *n).eq((0..1000).filter(|n| n % 2 == 1)));
+        assert!(
+            arena
+                .iter()
+                .map(|(_, n)| *n)
+                .eq((0..1000).filter(|n| n % 2 == 1))
+        );
         for n in 0..500 {
             let key = arena.insert_with(|_| n);
             assert!(key.slot() < 1000);

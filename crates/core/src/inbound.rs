@@ -30,7 +30,10 @@ struct Waiting<E> {
 
 impl<E> Default for Inbound<E> {
     fn default() -> Self {
-        Inbound { busy: false, waiting: None }
+        Inbound {
+            busy: false,
+            waiting: None,
+        }
     }
 }
 
@@ -41,9 +44,12 @@ impl<E> Inbound<E> {
             self.busy = true;
             return Admission::Run(event);
         }
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::new(Waiting { events: VecDeque::new(), bytes: 0 }));
+        let waiting = self.waiting.get_or_insert_with(|| {
+            Box::new(Waiting {
+                events: VecDeque::new(),
+                bytes: 0,
+            })
+        });
         waiting.events.push_back((event, bytes));
         waiting.bytes += bytes;
         Admission::Waiting
@@ -71,7 +77,9 @@ impl<E> Inbound<E> {
 
     /// Events that wait.
     pub fn len(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.events.len())
+        self.waiting
+            .as_ref()
+            .map_or(0, |waiting| waiting.events.len())
     }
 
     /// Whether nothing waits.

@@ -1,16 +1,41 @@
-//! State machines of the Sockeye real-time server.
+//! The state machines of Sockeye: shards, sessions, sockets, rooms, queues and deadlines.
 //!
-//! Nothing here does I/O, reads a clock or spawns: bytes and `now` go in, bytes and events come
-//! out. So everything runs under a fuzzer, a model and virtual time.
+//! This crate does no I/O, reads no clock and spawns nothing: packets and the time go in,
+//! effects and queued messages come out. So each part runs under a model and under virtual time.
 //!
-//! * [`Wheel`]: one timing wheel per shard carries every deadline.
-//! * [`SlotSet`]: a set of socket slots, small when it is small.
-//! * [`Rooms`]: who is in which room, and whom a broadcast reaches.
+//! - [`Shard`] is the owner of everything: one per worker thread.
+//! - [`Session`] is one engine connection, [`Socket`] its membership of one namespace.
+//! - [`Message`] is a packet encoded once for any number of connections, [`Outbound`] the
+//!   bounded queue of one connection.
+//! - [`Wheel`], [`SlotSet`], [`Rooms`] and [`Arena`] are the data structures underneath.
 
+mod acks;
+mod arena;
+mod config;
+mod host;
+mod inbound;
+mod message;
+mod outbound;
 mod rooms;
+mod session;
+mod shard;
 mod slots;
+mod socket;
+mod space;
+mod stats;
 mod wheel;
 
+pub use acks::{AckFailure, Acks};
+pub use arena::{Arena, Key};
+pub use config::Config;
+pub use host::{AckWaiter, Effect, EngineData, Host};
+pub use inbound::{Admission, Inbound};
+pub use message::{Class, Message, MessageBuilder};
+pub use outbound::{Outbound, Queued};
 pub use rooms::{Joined, Left, Rooms};
+pub use session::{Kind, Session};
+pub use shard::{Delivery, PostError, ProbeReply, RoomError, Shard, Target};
 pub use slots::{SlotIter, SlotSet};
+pub use socket::Socket;
+pub use stats::Stats;
 pub use wheel::{TimerId, Wheel};

@@ -16,6 +16,10 @@ pub enum Class {
     Control,
 }
 
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const PONG: u8 = 10;
+
 /// Room kept in front of the first part for the largest server frame header (RFC 6455 §5.2).
 const HEADER_ROOM: usize = 10;
 
@@ -27,11 +31,12 @@ const HEADER_ROOM: usize = 10;
 pub struct Message {
     buffer: Box<[u8]>,
     frame_at: u8,
-    binary: bool,
+    opcode: u8,
     class: Class,
     compress: bool,
     attachments: Option<Box<[Attachment]>>,
-    deflated: OnceLock<Option<Bytes>>,
+    /// Compressed forms by window size, 9 to 15 bits; made when first asked for.
+    deflated: OnceLock<Box<[OnceLock<Option<Bytes>>; 7]>>,
     conflation_key: Option<Arc<str>>,
 }
 
@@ -45,24 +50,24 @@ struct Attachment {
 #[derive(Debug)]
 pub struct MessageBuilder {
     buffer: Vec<u8>,
-    binary: bool,
+    opcode: u8,
 }
 
 impl MessageBuilder {
     /// A text message; the Engine.IO type digit is part of what the caller writes.
     pub fn text() -> Self {
-        Self::with_capacity(118, false)
+        Self::with_capacity(118, TEXT)
     }
 
     /// A binary message (the msgpack parser); Engine.IO v4 gives it no prefix.
     pub fn binary() -> Self {
-        Self::with_capacity(118, true)
+        Self::with_capacity(118, BINARY)
     }
 
-    fn with_capacity(capacity: usize, binary: bool) -> Self {
+    fn with_capacity(capacity: usize, opcode: u8) -> Self {
         let mut buffer = Vec::with_capacity(HEADER_ROOM + capacity);
         buffer.extend_from_slice(&[0; HEADER_ROOM]);
-        MessageBuilder { buffer, binary }
+        MessageBuilder { buffer, opcode }
     }
 
     /// Where to write the payload. Only append.
@@ -71,21 +76,23 @@ impl MessageBuilder {
     }
 
     /// Seals the message.
-    pub fn build(mut self, class: Class, compress: bool, attachments: Vec<Bytes>) -> Message {
-        let opcode = if self.binary { 2 } else { 1 };
-        let (header, header_len) = frame_header(opcode, self.buffer.len() - HEADER_ROOM);
+    pub fn build(mut self, class: Class, compress: bool, attachments: &[Bytes]) -> Message {
+        let (header, header_len) = frame_header(self.opcode, self.buffer.len() - HEADER_ROOM);
         let frame_at = HEADER_ROOM - header_len as usize;
         self.buffer[frame_at..HEADER_ROOM].copy_from_slice(&header[..header_len as usize]);
         let attachments = (!attachments.is_empty()).then(|| {
             attachments
-                .into_iter()
-                .map(|data| Attachment { header: frame_header(2, data.len()), data })
+                .iter()
+                .map(|data| Attachment {
+                    header: frame_header(BINARY, data.len()),
+                    data: data.clone(),
+                })
                 .collect()
         });
         Message {
             buffer: self.buffer.into_boxed_slice(),
             frame_at: frame_at as u8,
-            binary: self.binary,
+            opcode: self.opcode,
             class,
             compress,
             attachments,
@@ -122,14 +129,22 @@ impl Message {
     pub fn text(payload: &str, class: Class) -> Self {
         let mut builder = MessageBuilder::text();
         builder.buffer.extend_from_slice(payload.as_bytes());
-        builder.build(class, false, Vec::new())
+        builder.build(class, false, &[])
     }
 
     /// A binary message.
     pub fn binary(payload: &[u8], class: Class) -> Self {
-        let mut builder = MessageBuilder::with_capacity(payload.len(), true);
+        let mut builder = MessageBuilder::with_capacity(payload.len(), BINARY);
         builder.buffer.extend_from_slice(payload);
-        builder.build(class, false, Vec::new())
+        builder.build(class, false, &[])
+    }
+
+    /// A WebSocket pong (RFC 6455 §5.5.3). It is volatile: a peer that floods us with pings and
+    /// does not read is owed the answer to the last one only.
+    pub fn pong(payload: &[u8]) -> Self {
+        let mut builder = MessageBuilder::with_capacity(payload.len(), PONG);
+        builder.buffer.extend_from_slice(payload);
+        builder.build(Class::Volatile, false, &[])
     }
 
     /// Its class.
@@ -155,7 +170,12 @@ impl Message {
 
     /// Whether the first part is binary.
     pub fn is_binary(&self) -> bool {
-        self.binary
+        self.opcode == BINARY
+    }
+
+    /// Whether it is a WebSocket control frame, which no other transport carries.
+    pub fn is_frame_control(&self) -> bool {
+        self.opcode >= 8
     }
 
     /// The first part as an engine packet: text with its type digit, or bare binary.
@@ -165,31 +185,44 @@ impl Message {
 
     /// The binary attachments that follow, in order.
     pub fn attachments(&self) -> impl Iterator<Item = &Bytes> {
-        self.attachments.iter().flat_map(|all| all.iter().map(|attachment| &attachment.data))
+        self.attachments
+            .iter()
+            .flat_map(|all| all.iter().map(|attachment| &attachment.data))
     }
 
     /// The slices that, one after the other, are this message as plain WebSocket frames.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
         let first = std::iter::once(&self.buffer[self.frame_at as usize..]);
         let rest = self.attachments.iter().flat_map(|all| {
-            all.iter().flat_map(|Attachment { data, header: (header, len) }| {
-                [&header[..*len as usize], &data[..]]
-            })
+            all.iter().flat_map(
+                |Attachment {
+                     data,
+                     header: (header, len),
+                 }| { [&header[..*len as usize], &data[..]] },
+            )
         });
         first.chain(rest)
     }
 
-    /// The message as compressed frames in one buffer, made once by `deflate` and then shared;
-    /// `None` when `deflate` declined.
-    pub fn deflated(&self, deflate: impl FnOnce(&Self) -> Option<Bytes>) -> Option<&Bytes> {
-        self.deflated.get_or_init(|| deflate(self)).as_ref()
+    /// The message as frames compressed from an empty window of `window_bits` (9 to 15), made
+    /// once by `deflate` and then shared; `None` when `deflate` declined.
+    pub fn deflated(
+        &self,
+        window_bits: u8,
+        deflate: impl FnOnce(&Self) -> Option<Bytes>,
+    ) -> Option<&Bytes> {
+        let forms = self.deflated.get_or_init(Default::default);
+        let form = &forms[usize::from(window_bits.clamp(9, 15) - 9)];
+        form.get_or_init(|| deflate(self)).as_ref()
     }
 
     /// What the message counts for in a queue, in bytes: its plain frames.
     pub fn cost(&self) -> usize {
         let attached = self.attachments.iter().flat_map(|all| all.iter());
         (self.buffer.len() - self.frame_at as usize)
-            + attached.map(|a| a.data.len() + usize::from(a.header.1)).sum::<usize>()
+            + attached
+                .map(|a| a.data.len() + usize::from(a.header.1))
+                .sum::<usize>()
     }
 }
 
@@ -219,8 +252,11 @@ mod tests {
     fn attachments_follow_as_binary_frames() {
         let mut builder = MessageBuilder::text();
         builder.buffer().extend_from_slice(b"451-[]");
-        let message =
-            builder.build(Class::Normal, true, vec![Bytes::from_static(&[7, 8]), Bytes::new()]);
+        let message = builder.build(
+            Class::Normal,
+            true,
+            &[Bytes::from_static(&[7, 8]), Bytes::new()],
+        );
         let wire: Vec<u8> = message.frames().flatten().copied().collect();
         assert_eq!(wire, b"\x81\x06451-[]\x82\x02\x07\x08\x82\x00");
         assert_eq!(message.cost(), wire.len());
@@ -228,9 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_form_is_made_once() {
+    fn a_compressed_form_is_made_once_for_each_window() {
         let message = Message::text("4hello", Class::Normal);
-        assert_eq!(message.deflated(|_| Some(Bytes::from_static(b"z"))).unwrap(), &b"z"[..]);
-        assert_eq!(message.deflated(|_| unreachable!()).unwrap(), &b"z"[..]);
+        assert_eq!(
+            message
+                .deflated(15, |_| Some(Bytes::from_static(b"z")))
+                .unwrap(),
+            &b"z"[..]
+        );
+        assert_eq!(message.deflated(9, |_| None), None);
+        assert_eq!(message.deflated(15, |_| unreachable!()).unwrap(), &b"z"[..]);
     }
 }

@@ -113,6 +113,15 @@ impl Outbound {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// The first waiting message.
+    pub fn front(&self) -> Option<&Arc<Message>> {
+        match &self.entries {
+            Entries::Empty => None,
+            Entries::One(message) => Some(message),
+            Entries::Many(many) => many.front(),
+        }
+    }
+
     /// Bytes of the first message that have left already, in the wire form in use.
     pub fn sent(&self) -> usize {
         self.sent
@@ -160,7 +169,9 @@ impl Outbound {
     fn drop_volatile(&mut self) -> usize {
         let begun = self.begun();
         let Entries::Many(many) = &mut self.entries else {
-            let Entries::One(only) = &self.entries else { return 0 };
+            let Entries::One(only) = &self.entries else {
+                return 0;
+            };
             if begun > 0 || only.class() != Class::Volatile {
                 return 0;
             }
@@ -184,7 +195,9 @@ impl Outbound {
 
     /// Removes a waiting message that `message` replaces.
     fn conflate(&mut self, message: &Arc<Message>) {
-        let Some(key) = message.conflation_key() else { return };
+        let Some(key) = message.conflation_key() else {
+            return;
+        };
         let begun = self.begun();
         let position = self
             .iter()
@@ -217,12 +230,30 @@ mod tests {
     #[test]
     fn a_full_queue_drops_volatile_first_and_then_refuses() {
         let mut queue = Outbound::default();
-        assert_eq!(queue.push(&message(38, Class::Volatile), 100), (Queued::Queued, 0));
-        assert_eq!(queue.push(&message(38, Class::Normal), 100), (Queued::Queued, 0));
-        assert_eq!(queue.push(&message(38, Class::Volatile), 100), (Queued::Dropped, 0));
-        assert_eq!(queue.push(&message(38, Class::Normal), 100), (Queued::Queued, 1));
-        assert_eq!(queue.push(&message(38, Class::Normal), 100), (Queued::Refused, 0));
-        assert_eq!(queue.push(&message(38, Class::Control), 100), (Queued::Queued, 0));
+        assert_eq!(
+            queue.push(&message(38, Class::Volatile), 100),
+            (Queued::Queued, 0)
+        );
+        assert_eq!(
+            queue.push(&message(38, Class::Normal), 100),
+            (Queued::Queued, 0)
+        );
+        assert_eq!(
+            queue.push(&message(38, Class::Volatile), 100),
+            (Queued::Dropped, 0)
+        );
+        assert_eq!(
+            queue.push(&message(38, Class::Normal), 100),
+            (Queued::Queued, 1)
+        );
+        assert_eq!(
+            queue.push(&message(38, Class::Normal), 100),
+            (Queued::Refused, 0)
+        );
+        assert_eq!(
+            queue.push(&message(38, Class::Control), 100),
+            (Queued::Queued, 0)
+        );
         assert_eq!(queue.len(), 3);
     }
 
@@ -231,7 +262,10 @@ mod tests {
         let mut queue = Outbound::default();
         assert!(queue.push(&message(50, Class::Volatile), 60).0.is_queued());
         queue.set_sent(3);
-        assert_eq!(queue.push(&message(50, Class::Normal), 60), (Queued::Refused, 0));
+        assert_eq!(
+            queue.push(&message(50, Class::Normal), 60),
+            (Queued::Refused, 0)
+        );
         assert_eq!(queue.sent(), 3);
         assert_eq!(queue.len(), 1);
     }
@@ -239,8 +273,14 @@ mod tests {
     #[test]
     fn an_empty_queue_takes_one_message_of_any_size() {
         let mut queue = Outbound::default();
-        assert_eq!(queue.push(&message(1000, Class::Normal), 10), (Queued::Queued, 0));
-        assert_eq!(queue.push(&message(1, Class::Normal), 10), (Queued::Refused, 0));
+        assert_eq!(
+            queue.push(&message(1000, Class::Normal), 10),
+            (Queued::Queued, 0)
+        );
+        assert_eq!(
+            queue.push(&message(1, Class::Normal), 10),
+            (Queued::Refused, 0)
+        );
     }
 
     #[test]
@@ -250,7 +290,12 @@ mod tests {
             Arc::new(message.with_conflation_key("price".into()))
         };
         let mut queue = Outbound::default();
-        for message in [keyed("1"), message(1, Class::Normal), keyed("2"), keyed("3")] {
+        for message in [
+            keyed("1"),
+            message(1, Class::Normal),
+            keyed("2"),
+            keyed("3"),
+        ] {
             assert!(queue.push(&message, 1000).0.is_queued());
         }
         let left: Vec<_> = queue.iter().map(|m| m.payload().to_vec()).collect();

@@ -1,0 +1,115 @@
+//! What the layer around a shard attaches to it, and what a shard asks of that layer.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sockeye_protocol::engine::CloseReason;
+use sockeye_protocol::socketio::{Args, Packet};
+
+use crate::acks::AckFailure;
+use crate::arena::Key;
+
+/// The types that the layer around a shard attaches to sessions, sockets and acknowledgements.
+///
+/// The shard stores them and hands them back; it never looks inside.
+pub trait Host: 'static {
+    /// The connection of a session: its writer, its pending poll.
+    type Io;
+    /// The handle of a socket, cheap to clone.
+    type Socket: Clone;
+    /// Whoever awaits an acknowledgement.
+    type Waiter: AckWaiter;
+}
+
+/// Told once what became of an acknowledgement.
+pub trait AckWaiter {
+    /// Takes the answer's arguments, or why there is none.
+    fn resolve(self, answer: Result<Args, AckFailure>);
+}
+
+/// What a shard asks the layer around it to do, in order.
+pub enum Effect<H: Host> {
+    /// A client asks to join a namespace: answer with `accept` or `reject`.
+    Connect {
+        /// The session that asks.
+        session: Key,
+        /// The namespace it wants to join.
+        namespace: Box<str>,
+        /// Its `auth` payload: a raw object, or nothing.
+        auth: Option<Args>,
+    },
+    /// An event to handle. The socket is busy until `next_event` is called.
+    Event {
+        /// The socket it came for.
+        socket: Key,
+        /// Its handle.
+        host: H::Socket,
+        /// The event.
+        packet: Packet,
+    },
+    /// A message of a raw engine session.
+    Message {
+        /// The session it came on.
+        session: Key,
+        /// What came.
+        data: EngineData,
+    },
+    /// A socket is leaving; its rooms still stand until `finish_disconnect` is called.
+    Disconnecting {
+        /// The socket.
+        socket: Key,
+        /// Its handle.
+        host: H::Socket,
+        /// Why.
+        reason: CloseReason,
+        /// More about why, for logs: not for the client.
+        detail: &'static str,
+    },
+    /// A session is over: close its connection.
+    Closed {
+        /// The session that was.
+        session: Key,
+        /// Its connection.
+        io: H::Io,
+        /// Why.
+        reason: CloseReason,
+        /// More about why, for logs.
+        detail: &'static str,
+    },
+    /// A connection that was not read may be read again.
+    Resume {
+        /// The session.
+        session: Key,
+    },
+}
+
+impl<H: Host> Debug for Effect<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Effect::Connect {
+                session, namespace, ..
+            } => {
+                write!(f, "Connect({session:?}, {namespace})")
+            }
+            Effect::Event { socket, packet, .. } => write!(f, "Event({socket:?}, {packet:?})"),
+            Effect::Message { session, data } => write!(f, "Message({session:?}, {data:?})"),
+            Effect::Disconnecting { socket, reason, .. } => {
+                write!(f, "Disconnecting({socket:?}, {reason:?})")
+            }
+            Effect::Closed {
+                session, reason, ..
+            } => write!(f, "Closed({session:?}, {reason:?})"),
+            Effect::Resume { session } => write!(f, "Resume({session:?})"),
+        }
+    }
+}
+
+/// A message of a raw engine session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EngineData {
+    /// Text.
+    Text(Arc<str>),
+    /// Binary.
+    Binary(Bytes),
+}

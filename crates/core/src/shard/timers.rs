@@ -1,0 +1,175 @@
+//! Deadlines: heartbeats, joins, upgrades, writes, acknowledgements.
+
+use sockeye_protocol::engine::CloseReason;
+
+use crate::acks::AckFailure;
+use crate::arena::Key;
+use crate::host::{AckWaiter, Host};
+use crate::shard::{Shard, Timer};
+
+impl<H: Host> Shard<H> {
+    /// Tells the shard the time and lets what is due happen.
+    ///
+    /// A peer whose pong is overdue is only suspected here: call [`Shard::judge`] after the
+    /// sockets that are readable have been read, so that a stall of ours reaps nobody.
+    pub fn tick(&mut self, now: u64) {
+        self.now = self.now.max(now);
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.advance(self.now, &mut expired);
+        for timer in expired.drain(..) {
+            self.expire(timer);
+        }
+        self.expired = expired;
+    }
+
+    /// Tells the shard the time and nothing else: deadlines armed from now on count from here.
+    pub fn observe(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    /// When [`Shard::tick`] should be called next.
+    pub fn next_tick(&mut self) -> Option<u64> {
+        self.earliest = u64::MAX;
+        self.wheel.next_wake()
+    }
+
+    /// The earliest deadline armed since [`Shard::next_tick`] was last called: whoever sleeps
+    /// beyond it has to wake earlier.
+    pub fn earliest_new_deadline(&self) -> u64 {
+        self.earliest
+    }
+
+    /// Whether peers are suspected of being dead.
+    pub fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Closes the suspected peers whose pong still has not come.
+    pub fn judge(&mut self) {
+        for key in std::mem::take(&mut self.suspects) {
+            let Some(session) = self.sessions.get_mut(key) else {
+                continue;
+            };
+            if !session.awaits_pong() || session.heartbeat.is_some() {
+                continue;
+            }
+            if session.paused {
+                // We are the ones who do not read: the deadline starts anew when we do.
+                self.arm_heartbeat(key, self.config.ping_timeout);
+                continue;
+            }
+            self.stats.ping_timeouts += 1;
+            self.close_now(key, CloseReason::PingTimeout, "no pong in time");
+        }
+    }
+
+    /// Arms the one heartbeat timer of a session.
+    pub(crate) fn arm_heartbeat(&mut self, key: Key, after: u64) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if let Some(timer) = session.heartbeat.take() {
+            self.wheel.cancel(timer);
+        }
+        let timer = self.arm(self.now + after, Timer::Heartbeat(key));
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.heartbeat = Some(timer);
+        }
+    }
+
+    /// A pong came: the next ping is due one interval from now, give or take a little, so that
+    /// connections that were opened together do not stay together.
+    pub(crate) fn rearm_after_pong(&mut self, key: Key) {
+        let interval = self.config.ping_interval;
+        let spread = self.spread((interval / 10).min(self.config.ping_timeout / 4));
+        self.arm_heartbeat(key, interval + spread);
+    }
+
+    /// The connection refused bytes: it must take some before the write deadline.
+    pub fn write_blocked(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        session.blocked = true;
+        if session.writing.is_some() {
+            return;
+        }
+        let timer = self.arm(self.now + self.config.write_timeout, Timer::Write(key));
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.writing = Some(timer);
+        }
+    }
+
+    /// The connection has taken bytes: the write deadline starts anew or ends.
+    pub fn write_progressed(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        session.blocked = false;
+        if let Some(timer) = session.writing.take() {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    fn expire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Heartbeat(key) => self.heartbeat_due(key),
+            Timer::Join(key) => {
+                let Some(session) = self.sessions.get_mut(key) else {
+                    return;
+                };
+                session.joining = None;
+                if session.sockets.is_empty() {
+                    self.stats.connect_timeouts += 1;
+                    self.close_now(key, CloseReason::ForcedClose, "joined no namespace in time");
+                }
+            }
+            Timer::Upgrade(key) => self.upgrade_timed_out(key),
+            Timer::Noop(key) => self.free_poll(key),
+            Timer::Write(key) => {
+                let Some(session) = self.sessions.get_mut(key) else {
+                    return;
+                };
+                session.writing = None;
+                if session.blocked {
+                    self.stats.write_timeouts += 1;
+                    let why = "slow consumer: no write progress in time";
+                    self.close_now(key, CloseReason::TransportError, why);
+                }
+            }
+            Timer::Close(key) => {
+                let Some(session) = self.sessions.get(key) else {
+                    return;
+                };
+                let (reason, detail) = session.closing.unwrap_or((CloseReason::ForcedClose, ""));
+                self.close_now(key, reason, detail);
+            }
+            Timer::Ack(socket, id) => {
+                let Some(socket) = self.sockets.get_mut(socket) else {
+                    return;
+                };
+                if let Some((_, waiter)) = socket.acks.remove(id) {
+                    self.stats.ack_timeouts += 1;
+                    waiter.resolve(Err(AckFailure::Timeout));
+                }
+            }
+        }
+    }
+
+    fn heartbeat_due(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        session.heartbeat = None;
+        if session.awaits_pong() {
+            self.suspects.push(key);
+            return;
+        }
+        if !session.engine.ping_due() {
+            return;
+        }
+        let ping = self.ping.clone();
+        let _ = self.enqueue(key, &ping);
+        self.arm_heartbeat(key, self.config.ping_timeout);
+    }
+}

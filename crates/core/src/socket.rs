@@ -1,0 +1,45 @@
+//! One socket: a session's membership of one namespace.
+
+use sockeye_protocol::engine::SocketId;
+use sockeye_protocol::socketio::Packet;
+
+use crate::acks::Acks;
+use crate::arena::Key;
+use crate::host::Host;
+use crate::inbound::Inbound;
+
+/// The state of one socket.
+pub struct Socket<H: Host> {
+    pub(crate) id: SocketId,
+    pub(crate) session: Key,
+    pub(crate) space: u32,
+    pub(crate) host: H::Socket,
+    pub(crate) inbound: Inbound<Packet>,
+    pub(crate) acks: Acks<H::Waiter>,
+    /// The disconnect handlers run; nothing is delivered any more.
+    pub(crate) leaving: bool,
+    /// A recoverable packet was lost on the way: recovery must say so.
+    pub(crate) lossy: bool,
+}
+
+impl<H: Host> Socket<H> {
+    /// Its public id.
+    pub fn id(&self) -> &SocketId {
+        &self.id
+    }
+
+    /// The session that carries it.
+    pub fn session(&self) -> Key {
+        self.session
+    }
+
+    /// Its handle.
+    pub fn host(&self) -> &H::Socket {
+        &self.host
+    }
+
+    /// Whether a recoverable packet was lost on the way.
+    pub fn is_lossy(&self) -> bool {
+        self.lossy
+    }
+}

@@ -1,0 +1,24 @@
+//! A namespace as one shard sees it: its sockets and rooms.
+
+use std::sync::Arc;
+
+use crate::rooms::Rooms;
+use crate::slots::SlotSet;
+
+/// The sockets and rooms of one namespace on one shard.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(crate) name: Arc<str>,
+    pub(crate) sockets: SlotSet,
+    pub(crate) rooms: Rooms,
+}
+
+impl Space {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Space {
+            name,
+            sockets: SlotSet::default(),
+            rooms: Rooms::default(),
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! To many sockets at once: the operators and what they end in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use sockeye_core::{Class, Key, Message, Shard, Target};
+use sockeye_protocol::socketio::{Args, ArgsError, ToArgs, is_reserved_event};
+
+use crate::error::{AckError, EmitError};
+use crate::handshake::Handshake;
+use crate::namespace::NamespaceInner;
+use crate::net::{Collector, Net, Waiter};
+use crate::room::{IntoRooms, Room};
+use crate::socket::{Socket, user_room};
+
+/// A set of sockets, and how to speak to them.
+///
+/// Rooms are a union: a socket in several of them is reached once. Every method returns a new
+/// value; nothing happens before `emit`, `emit_with_ack`, `fetch_sockets` and so on.
+///
+/// ```
+/// # use sockeye::Server;
+/// let server = Server::new();
+/// let ns = server.of("/");
+/// ns.to(["red", "blue"]).except("muted").emit("news", "hello").unwrap();
+/// ns.volatile().emit("tick", 1).unwrap();
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing happens before `emit` or another action"]
+pub struct Broadcast {
+    namespace: Arc<NamespaceInner>,
+    rooms: Vec<Room>,
+    except: Vec<Room>,
+    volatile: bool,
+    compress: bool,
+    local: bool,
+    timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for Broadcast {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Broadcast({}, to {:?}, ",
+            self.namespace.name, self.rooms
+        )?;
+        write!(f, "except {:?}, volatile {})", self.except, self.volatile)
+    }
+}
+
+/// The answers to a broadcast with acknowledgements.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Answers {
+    /// Who answered, by socket id, and what, in the order of arrival.
+    pub answers: Vec<(String, Args)>,
+    /// The ids of the sockets that were asked and did not answer in time.
+    pub missing: Vec<String>,
+    /// The names of the nodes that did not answer in time.
+    pub silent_nodes: Vec<String>,
+}
+
+impl Answers {
+    /// Whether everyone who was asked answered.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.silent_nodes.is_empty()
+    }
+}
+
+/// What a question to all nodes found, and who was silent.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Found<T> {
+    /// What was found.
+    pub found: T,
+    /// The names of the nodes that did not answer in time.
+    pub silent_nodes: Vec<String>,
+}
+
+/// A socket somewhere in the cluster, as it was when it was asked for.
+#[derive(Clone, Debug)]
+pub struct RemoteSocket {
+    socket: Socket,
+    rooms: Vec<String>,
+}
+
+impl RemoteSocket {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        self.socket.id()
+    }
+
+    /// Its rooms, its own included, when it was asked for.
+    pub fn rooms(&self) -> &[String] {
+        &self.rooms
+    }
+
+    /// The first request of its session.
+    pub fn handshake(&self) -> &Handshake {
+        self.socket.handshake()
+    }
+
+    /// What the client gave as `auth`, raw.
+    pub fn raw_auth(&self) -> &Args {
+        self.socket.raw_auth()
+    }
+
+    /// Its data as a `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        self.socket.data()
+    }
+
+    /// Its data as JSON text.
+    pub fn raw_data(&self) -> Option<String> {
+        self.socket.raw_data()
+    }
+
+    /// The user it belongs to.
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.socket.user()
+    }
+
+    /// Emits an event to it.
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
+        self.socket.emit(event, args).map(|_| ())
+    }
+
+    /// Lets it join rooms.
+    pub fn join(&self, rooms: impl IntoRooms) -> crate::RoomFuture {
+        self.socket.join(rooms)
+    }
+
+    /// Lets it leave a room.
+    pub fn leave(&self, room: &str) -> crate::RoomFuture {
+        self.socket.leave(room)
+    }
+
+    /// Disconnects it from its namespace, or with its whole connection.
+    pub fn disconnect(&self, close: bool) {
+        if close {
+            self.socket.disconnect_fully()
+        } else {
+            self.socket.disconnect()
+        }
+    }
+}
+
+impl Broadcast {
+    pub(crate) fn new(namespace: Arc<NamespaceInner>) -> Self {
+        Broadcast {
+            namespace,
+            rooms: Vec::new(),
+            except: Vec::new(),
+            volatile: false,
+            compress: true,
+            local: false,
+            timeout: None,
+        }
+    }
+
+    /// Adds rooms to reach. Without any, everyone in the namespace is reached.
+    pub fn to(mut self, rooms: impl IntoRooms) -> Self {
+        self.rooms.extend(rooms.into_rooms());
+        self
+    }
+
+    /// Adds all sockets of a user.
+    pub fn to_user(mut self, user: &str) -> Self {
+        self.rooms.push(user_room(user));
+        self
+    }
+
+    /// Leaves the members of these rooms out.
+    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
+        self.except.extend(rooms.into_rooms());
+        self
+    }
+
+    /// Drops the event for connections that cannot take it at once.
+    pub fn volatile(self) -> Self {
+        Broadcast {
+            volatile: true,
+            ..self
+        }
+    }
+
+    /// Lets the event be compressed (the default), or not.
+    pub fn compress(self, compress: bool) -> Self {
+        Broadcast { compress, ..self }
+    }
+
+    /// Reaches sockets of this node only.
+    pub fn local(self) -> Self {
+        Broadcast {
+            local: true,
+            ..self
+        }
+    }
+
+    /// How long acknowledgements are awaited. Default: the server's `ack_timeout`.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Broadcast {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    /// Emits an event to them.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written or the name is reserved.
+    pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
+        let args = self.prepare(event, args)?;
+        if !self.volatile && self.namespace.is_recoverable() {
+            let to = (self.rooms.clone(), self.except.clone());
+            return crate::recovery::broadcast(&self.namespace, to, event, args, self.compress);
+        }
+        let class = if self.volatile {
+            Class::Volatile
+        } else {
+            Class::Normal
+        };
+        let message = self
+            .namespace
+            .encode(None, event, &args, class, self.compress);
+        self.namespace
+            .deliver(&self.rooms, &self.except, &Arc::new(message));
+        Ok(())
+    }
+
+    /// Emits an event and says for how many sockets of this node it was queued.
+    ///
+    /// # Errors
+    /// As [`Broadcast::emit`].
+    pub async fn emit_counted(&self, event: &str, args: impl ToArgs) -> Result<usize, EmitError> {
+        let args = args.to_args(self.namespace.parser)?;
+        let count = self.count().await.found;
+        self.emit(event, args)?;
+        Ok(count)
+    }
+
+    /// Emits an event and gathers the acknowledgements: complete when everyone has answered or
+    /// the time is over.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written or the name is reserved. Silence is no error:
+    /// see [`Answers::missing`].
+    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Answers, AckError> {
+        let args = self.prepare(event, args)?;
+        let server = self.namespace.server();
+        let timeout = self
+            .timeout
+            .unwrap_or(server.config.ack_timeout)
+            .as_millis() as u64;
+        let id = self.namespace.next_ack_id();
+        let class = if self.volatile {
+            Class::Volatile
+        } else {
+            Class::Normal
+        };
+        let message = Arc::new(
+            self.namespace
+                .encode(Some(id), event, &args, class, self.compress),
+        );
+        let (collector, done) = Collector::new(server.workers().len());
+        let gathered = collector.clone();
+        self.each_shard(move |shard, selected| {
+            for key in selected {
+                let Some(socket) = shard.socket(*key) else {
+                    continue;
+                };
+                collector.expect();
+                let waiter = Waiter::Many(collector.clone(), *socket.id());
+                if shard.expect_ack(*key, id, timeout, waiter)
+                    && !shard.send(*key, &message).is_queued()
+                {
+                    shard.refuse_ack(*key, id);
+                }
+            }
+            collector.shard_done();
+        });
+        let _ = done.await;
+        let (answers, missing) = gathered.take();
+        let text = |id: sockeye_protocol::engine::SocketId| id.as_str().to_owned();
+        Ok(Answers {
+            answers: answers
+                .into_iter()
+                .map(|(id, args)| (text(id), args))
+                .collect(),
+            missing: missing.into_iter().map(text).collect(),
+            silent_nodes: Vec::new(),
+        })
+    }
+
+    /// The sockets themselves.
+    pub async fn fetch_sockets(&self) -> Found<Vec<RemoteSocket>> {
+        let found = self
+            .gather(|shard, selected| {
+                let remote = |key: &Key| {
+                    let socket = shard.socket(*key)?.host().clone();
+                    let rooms = visible(shard.rooms_of(*key));
+                    Some(RemoteSocket { socket, rooms })
+                };
+                selected.iter().filter_map(remote).collect::<Vec<_>>()
+            })
+            .await;
+        Found {
+            found: found.into_iter().flatten().collect(),
+            silent_nodes: Vec::new(),
+        }
+    }
+
+    /// How many sockets they are.
+    pub async fn count(&self) -> Found<usize> {
+        let counts = self.gather(|_, selected| selected.len()).await;
+        Found {
+            found: counts.into_iter().sum(),
+            silent_nodes: Vec::new(),
+        }
+    }
+
+    /// Lets them join rooms; in force everywhere when the future completes.
+    pub async fn sockets_join(&self, rooms: impl IntoRooms) -> Found<()> {
+        let rooms: Vec<Room> = rooms.into_rooms().collect();
+        self.gather(move |shard, selected| {
+            for (key, room) in selected
+                .iter()
+                .flat_map(|key| rooms.iter().map(move |r| (key, r)))
+            {
+                let _ = shard.join(*key, room);
+            }
+        })
+        .await;
+        Found::default()
+    }
+
+    /// Lets them leave rooms; in force everywhere when the future completes.
+    pub async fn sockets_leave(&self, rooms: impl IntoRooms) -> Found<()> {
+        let rooms: Vec<Room> = rooms.into_rooms().collect();
+        self.gather(move |shard, selected| {
+            for (key, room) in selected
+                .iter()
+                .flat_map(|key| rooms.iter().map(move |r| (key, r)))
+            {
+                shard.leave(*key, room);
+            }
+        })
+        .await;
+        Found::default()
+    }
+
+    /// Disconnects them from the namespace, or with their whole connections; in force everywhere
+    /// when the future completes.
+    pub async fn disconnect_sockets(&self, close: bool) -> Found<()> {
+        self.gather(move |shard, selected| {
+            for key in selected {
+                let session = shard.socket(*key).map(|socket| socket.session());
+                match session {
+                    Some(session) if close => shard.disconnect_all(session),
+                    Some(_) => shard.disconnect(*key),
+                    None => {}
+                }
+            }
+        })
+        .await;
+        Found::default()
+    }
+
+    fn prepare(&self, event: &str, args: impl ToArgs) -> Result<Args, EmitError> {
+        if is_reserved_event(event) {
+            return Err(EmitError::Reserved(event.into()));
+        }
+        args.to_args(self.namespace.parser).map_err(EmitError::Args)
+    }
+
+    /// Runs `f` on every shard with the sockets selected there.
+    fn each_shard(&self, f: impl FnMut(&mut Shard<Net>, &[Key]) + Send + Clone + 'static) {
+        for worker in self.namespace.server().workers() {
+            let (namespace, rooms, except) = (
+                self.namespace.clone(),
+                self.rooms.clone(),
+                self.except.clone(),
+            );
+            let mut f = f.clone();
+            worker.submit(move |shard| {
+                let mut selected = Vec::new();
+                let target = Target {
+                    rooms: &rooms,
+                    except: &except,
+                };
+                shard.resolve(&namespace.name, target, &mut selected);
+                f(shard, &selected);
+            });
+        }
+    }
+
+    async fn gather<R: Send + Unpin + 'static>(
+        &self,
+        f: impl Fn(&mut Shard<Net>, &[Key]) -> R + Send + Sync + 'static,
+    ) -> Vec<R> {
+        let f = Arc::new(f);
+        let mut answers = Vec::new();
+        for worker in self.namespace.server().workers() {
+            let (namespace, rooms, except) = (
+                self.namespace.clone(),
+                self.rooms.clone(),
+                self.except.clone(),
+            );
+            let f = f.clone();
+            answers.push(worker.ask(move |shard| {
+                let mut selected = Vec::new();
+                let target = Target {
+                    rooms: &rooms,
+                    except: &except,
+                };
+                shard.resolve(&namespace.name, target, &mut selected);
+                f(shard, &selected)
+            }));
+        }
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.extend(answer.await);
+        }
+        results
+    }
+}
+
+/// Rooms that applications named: those of users are our own business.
+pub(crate) fn visible(mut rooms: Vec<String>) -> Vec<String> {
+    rooms.retain(|room| !room.starts_with('\u{1}'));
+    rooms
+}
+
+impl NamespaceInner {
+    /// Hands one message to every socket selected, on every shard that has sockets of this
+    /// namespace: on the caller's own at once, elsewhere through the inbox.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        rooms: &[Room],
+        except: &[Room],
+        message: &Arc<Message>,
+    ) {
+        for worker in self.server().workers() {
+            if !self.has_sockets(worker.index) {
+                continue;
+            }
+            if worker.is_here() {
+                worker.call(|shard| shard.broadcast(&self.name, Target { rooms, except }, message));
+                let _ = worker.retry_full(Some(message));
+                continue;
+            }
+            let (namespace, rooms, except) = (self.clone(), rooms.to_vec(), except.to_vec());
+            let message = message.clone();
+            worker.submit(move |shard| {
+                let target = Target {
+                    rooms: &rooms,
+                    except: &except,
+                };
+                shard.broadcast(&namespace.name, target, &message);
+                for key in shard.take_full() {
+                    shard.overflow(key);
+                }
+            });
+        }
+    }
+}
+
+/// The first argument of each answer, as `T`s.
+///
+/// # Errors
+/// When one of them is something else.
+impl Answers {
+    /// The first argument of each answer, as a `T`.
+    ///
+    /// # Errors
+    /// When an answer has none or another type.
+    pub fn first<T: DeserializeOwned>(&self) -> Result<Vec<T>, ArgsError> {
+        let first = |(_, args): &(String, Args)| crate::extract::argument(args, 0);
+        self.answers.iter().map(first).collect()
+    }
+}

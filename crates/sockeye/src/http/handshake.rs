@@ -1,0 +1,224 @@
+//! Opening a session: who may, and what is remembered of the request.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use sockeye_core::{Key, Kind};
+use sockeye_protocol::engine::{SessionId, Transport};
+use tokio::sync::mpsc;
+
+use crate::engine::{EngineMessage, EngineSocket};
+use crate::handshake::Handshake;
+use crate::http::serve::PeerAddress;
+use crate::net::{Connection, Io, RawInbox, Writer};
+use crate::server::{Route, ServerInner};
+use crate::worker::Worker;
+
+/// The request that opens a session, as hooks see it.
+#[derive(Clone, Debug)]
+pub struct HandshakeRequest {
+    /// The URL.
+    pub uri: Uri,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The transport the session begins on.
+    pub transport: Transport,
+    /// The peer's address, where the host told it.
+    pub address: Option<SocketAddr>,
+    /// Whether the connection is encrypted up to us.
+    pub secure: bool,
+}
+
+impl HandshakeRequest {
+    pub(crate) fn of(request: &Request<()>, transport: Transport) -> Self {
+        let peer = request.extensions().get::<PeerAddress>().copied();
+        HandshakeRequest {
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            transport,
+            address: peer.and_then(|peer| peer.address),
+            secure: peer.is_some_and(|peer| peer.secure),
+        }
+    }
+
+    /// The first value of a query parameter, percent-decoded.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        let mut query = crate::handshake::parse_query(self.uri.query().unwrap_or_default());
+        query
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
+    }
+}
+
+/// What a hook adds to the answer that opens a session.
+#[derive(Clone, Default, Debug)]
+pub struct HandshakeResponse {
+    /// Headers to add.
+    pub headers: HeaderMap,
+}
+
+impl HandshakeResponse {
+    /// Nothing to add.
+    pub fn new() -> Self {
+        HandshakeResponse::default()
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+}
+
+/// A session that a hook refuses: 403 on polling, 400 on an upgrade, with the message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal(String);
+
+impl Refusal {
+    /// A refusal that says `Forbidden`.
+    pub fn new() -> Self {
+        Refusal("Forbidden".into())
+    }
+
+    /// A refusal with a message for the client.
+    pub fn with_message(message: impl Into<String>) -> Self {
+        Refusal(message.into())
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Refusal {
+    fn default() -> Self {
+        Refusal::new()
+    }
+}
+
+pub(crate) type HandshakeHook = Arc<
+    dyn Fn(
+            HandshakeRequest,
+        ) -> Pin<Box<dyn Future<Output = Result<HandshakeResponse, Refusal>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// Asks every hook.
+pub(crate) async fn decide(
+    server: &Arc<ServerInner>,
+    request: &HandshakeRequest,
+) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::new();
+    for hook in server.hooks() {
+        for (name, value) in hook(request.clone()).await?.headers {
+            if let Some(name) = name {
+                headers.append(name, value);
+            } else if let Some(last) = headers.keys().last().cloned() {
+                headers.append(last, value);
+            }
+        }
+    }
+    Ok(headers)
+}
+
+/// A place among the sessions that may be open, given back if no session comes of it.
+pub(crate) struct SessionSlot(Option<Arc<ServerInner>>);
+
+impl SessionSlot {
+    pub(crate) fn take(server: &Arc<ServerInner>) -> Option<Self> {
+        if server.is_closing() {
+            return None;
+        }
+        let limit = server.config.max_connections;
+        let took = server
+            .sessions
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+                (open < limit).then_some(open + 1)
+            });
+        took.is_ok().then(|| SessionSlot(Some(server.clone())))
+    }
+
+    fn fill(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for SessionSlot {
+    fn drop(&mut self) {
+        if let Some(server) = &self.0 {
+            server.sessions.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Opens a session on `worker`. Only from inside.
+pub(crate) fn open_session(
+    server: &Arc<ServerInner>,
+    worker: &Arc<Worker>,
+    route: &Route,
+    request: &HandshakeRequest,
+    writer: Writer,
+    slot: SessionSlot,
+) -> (Key, Arc<Connection>) {
+    let config = &server.config;
+    let id = SessionId::new(config.node, worker.index);
+    let handshake = Handshake::new(
+        &request.uri,
+        &request.headers,
+        &config.keep_headers,
+        request.address,
+        request.secure,
+    );
+    let connection = Arc::new(Connection::new(
+        id,
+        worker.clone(),
+        handshake,
+        request.transport,
+    ));
+    let mut application = None;
+    let raw = (route.kind() == Kind::Raw).then(|| {
+        let (sender, receiver) = mpsc::unbounded_channel::<EngineMessage>();
+        let waiting = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let relaxed = EngineMessage::bound(&config.core) / 2;
+        application = Some(EngineSocket::new(
+            connection.clone(),
+            receiver,
+            waiting.clone(),
+            relaxed,
+        ));
+        Box::new(RawInbox {
+            sender,
+            waiting,
+            request: None,
+        })
+    });
+    let upgrades: &[&str] = match request.transport {
+        Transport::Polling
+            if config.allow_upgrades && config.transports.contains(&Transport::WebSocket) =>
+        {
+            &["websocket"]
+        }
+        _ => &[],
+    };
+    let io = Io {
+        connection: connection.clone(),
+        writer,
+        raw,
+    };
+    let key = worker.call(|shard| {
+        let key = shard.open(id, request.transport, route.kind(), io, upgrades);
+        connection.set_key(key);
+        key
+    });
+    slot.fill();
+    if let (Some(socket), Route::Engine(handler)) = (application, route) {
+        worker.spawn(handler(socket));
+    }
+    (key, connection)
+}

@@ -1,0 +1,141 @@
+//! The listeners of a namespace or of one socket.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+use sockeye_protocol::socketio::Args;
+
+use crate::handler::{Erased, ErasedHandler, Handler};
+use crate::socket::Socket;
+
+/// Names one registration, so that it can be taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ListenerId(u64);
+
+impl ListenerId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        ListenerId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    pub(crate) once: bool,
+    pub(crate) handler: Arc<dyn ErasedHandler>,
+}
+
+/// Sees every event on its way out.
+pub(crate) type Outgoing = Arc<dyn Fn(&Socket, &str, &Args) + Send + Sync>;
+
+/// What happens when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Moment {
+    /// Before an event is handled; may refuse it.
+    Packet,
+    /// Any event, before its own listeners.
+    Any,
+    Connection,
+    Disconnecting,
+    Disconnect,
+}
+
+/// All listeners of a namespace or of one socket.
+#[derive(Clone, Default)]
+pub(crate) struct Listeners {
+    events: HashMap<Arc<str>, SmallVec<[Listener; 1]>>,
+    moments: Vec<(Moment, Listener)>,
+    outgoing: Vec<(ListenerId, Outgoing)>,
+}
+
+impl Listeners {
+    pub(crate) fn on<M: 'static>(
+        &mut self,
+        event: &str,
+        handler: impl Handler<M>,
+        once: bool,
+    ) -> ListenerId {
+        let listener = Listener::new(handler, once);
+        let id = listener.id;
+        self.events.entry(event.into()).or_default().push(listener);
+        id
+    }
+
+    pub(crate) fn at<M: 'static>(
+        &mut self,
+        moment: Moment,
+        handler: impl Handler<M>,
+    ) -> ListenerId {
+        let listener = Listener::new(handler, false);
+        let id = listener.id;
+        self.moments.push((moment, listener));
+        id
+    }
+
+    pub(crate) fn on_outgoing(&mut self, listener: Outgoing) -> ListenerId {
+        let id = ListenerId::next();
+        self.outgoing.push((id, listener));
+        id
+    }
+
+    /// Takes one registration back; whether it was there.
+    pub(crate) fn remove(&mut self, id: ListenerId) -> bool {
+        let before = self.len();
+        self.events.retain(|_, listeners| {
+            listeners.retain(|listener| listener.id != id);
+            !listeners.is_empty()
+        });
+        self.moments.retain(|(_, listener)| listener.id != id);
+        self.outgoing.retain(|(known, _)| *known != id);
+        self.len() < before
+    }
+
+    /// Takes all registrations for an event back.
+    pub(crate) fn remove_event(&mut self, event: &str) -> bool {
+        self.events.remove(event).is_some()
+    }
+
+    pub(crate) fn of_event(&self, event: &str) -> &[Listener] {
+        self.events.get(event).map_or(&[], |listeners| listeners)
+    }
+
+    pub(crate) fn of_moment(&self, moment: Moment) -> impl Iterator<Item = &Listener> {
+        self.moments
+            .iter()
+            .filter(move |(known, _)| *known == moment)
+            .map(|(_, l)| l)
+    }
+
+    pub(crate) fn outgoing(&self) -> impl Iterator<Item = &Outgoing> {
+        self.outgoing.iter().map(|(_, listener)| listener)
+    }
+
+    /// Whether nothing but event listeners is registered: the common, short way.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self
+            .moments
+            .iter()
+            .any(|(moment, _)| matches!(moment, Moment::Packet | Moment::Any))
+    }
+
+    fn len(&self) -> usize {
+        self.events.values().map(SmallVec::len).sum::<usize>()
+            + self.moments.len()
+            + self.outgoing.len()
+    }
+}
+
+impl Listener {
+    fn new<M: 'static>(handler: impl Handler<M>, once: bool) -> Self {
+        let handler = Arc::new(Erased(handler, PhantomData));
+        Listener {
+            id: ListenerId::next(),
+            once,
+            handler,
+        }
+    }
+}

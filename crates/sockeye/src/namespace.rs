@@ -1,0 +1,365 @@
+//! Namespaces: channels with their own handlers and middleware, over one connection.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use sockeye_protocol::socketio::{Args, Parser, ToArgs};
+
+use crate::broadcast::{Answers, Broadcast, Found, RemoteSocket};
+use crate::error::{AckError, EmitError};
+use crate::handler::Handler;
+use crate::listeners::{Listener, ListenerId, Listeners, Moment};
+use crate::recovery::Outbox;
+use crate::room::IntoRooms;
+use crate::server::ServerInner;
+use crate::socket::Socket;
+use crate::worker::Worker;
+
+/// A namespace: a handle, cheap to clone, usable from any thread.
+///
+/// Handlers are registered once for all sockets of the namespace; they cost a connection nothing.
+#[derive(Clone)]
+pub struct Namespace(Arc<NamespaceInner>);
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Namespace({})", self.0.name)
+    }
+}
+
+pub(crate) struct NamespaceInner {
+    pub(crate) name: Arc<str>,
+    pub(crate) parser: Parser,
+    server: Arc<ServerInner>,
+    listeners: RwLock<Arc<Listeners>>,
+    middlewares: RwLock<Vec<Listener>>,
+    ack_ids: AtomicU64,
+    /// Sockets, connected or about to be, for each worker.
+    sockets: Box<[AtomicUsize]>,
+    recoverable: bool,
+    /// Made for a client that asked: goes when it is empty.
+    transient: bool,
+    pub(crate) outbox: Mutex<Outbox>,
+    server_side: Mutex<HashMap<Box<str>, Vec<ServerSide>>>,
+}
+
+type ServerSide =
+    Arc<dyn Fn(Args) -> Pin<Box<dyn Future<Output = Option<Args>> + Send>> + Send + Sync>;
+
+/// # Listening
+impl Namespace {
+    /// Handles an event of every socket.
+    pub fn on<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.on(event, handler, false))
+    }
+
+    /// Runs when a socket has connected, before its first event is handled. Spawn what lasts.
+    pub fn on_connection<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.at(Moment::Connection, handler))
+    }
+
+    /// Runs when a socket is leaving and its rooms still stand.
+    pub fn on_disconnecting<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.at(Moment::Disconnecting, handler))
+    }
+
+    /// Runs when a socket has left.
+    pub fn on_disconnect<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.at(Moment::Disconnect, handler))
+    }
+
+    /// Handles every event, before its own listeners.
+    pub fn on_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.at(Moment::Any, handler))
+    }
+
+    /// Sees every event emitted to a single socket, before it is written.
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
+    ) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.on_outgoing(Arc::new(listener)))
+    }
+
+    /// Decides on every connection: an error refuses it, with its message and data.
+    pub fn middleware<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        let mut one = Listeners::default();
+        let id = one.at(Moment::Connection, handler);
+        self.0
+            .middlewares
+            .write()
+            .extend(one.of_moment(Moment::Connection).cloned());
+        id
+    }
+
+    /// Decides on every event before it is handled: an error refuses it.
+    pub fn event_middleware<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.at(Moment::Packet, handler))
+    }
+
+    /// Takes one registration back; whether it was there.
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.0.off(id)
+    }
+
+    /// Handles events that other nodes emit with [`Namespace::server_side_emit`].
+    pub fn on_server_side<F, Fut>(&self, event: &str, handler: F)
+    where
+        F: Fn(Args) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<Args>> + Send + 'static,
+    {
+        let handler: ServerSide = Arc::new(move |args| Box::pin(handler(args)));
+        self.0
+            .server_side
+            .lock()
+            .entry(event.into())
+            .or_default()
+            .push(handler);
+    }
+}
+
+/// # Speaking
+impl Namespace {
+    /// The name, beginning with `/`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Emits an event to everyone.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written or the name is reserved.
+    pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
+        self.all().emit(event, args)
+    }
+
+    /// Emits an event to everyone and gathers the acknowledgements.
+    ///
+    /// # Errors
+    /// As [`Broadcast::emit_with_ack`].
+    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Answers, AckError> {
+        self.all().emit_with_ack(event, args).await
+    }
+
+    /// To everyone.
+    pub fn all(&self) -> Broadcast {
+        Broadcast::new(self.0.clone())
+    }
+
+    /// To everyone in these rooms.
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.all().to(rooms)
+    }
+
+    /// To all sockets of a user.
+    pub fn to_user(&self, user: &str) -> Broadcast {
+        self.all().to_user(user)
+    }
+
+    /// To everyone but those in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.all().except(rooms)
+    }
+
+    /// To everyone that can take it at once.
+    pub fn volatile(&self) -> Broadcast {
+        self.all().volatile()
+    }
+
+    /// To everyone on this node.
+    pub fn local(&self) -> Broadcast {
+        self.all().local()
+    }
+
+    /// To everyone, compressed or not.
+    pub fn compress(&self, compress: bool) -> Broadcast {
+        self.all().compress(compress)
+    }
+
+    /// To everyone, awaiting acknowledgements for `timeout`.
+    pub fn timeout(&self, timeout: Duration) -> Broadcast {
+        self.all().timeout(timeout)
+    }
+
+    /// All sockets.
+    pub async fn fetch_sockets(&self) -> Found<Vec<RemoteSocket>> {
+        self.all().fetch_sockets().await
+    }
+
+    /// How many sockets there are.
+    pub async fn count(&self) -> Found<usize> {
+        self.all().count().await
+    }
+
+    /// Rooms with a member on this node, and how many they have.
+    pub async fn rooms(&self) -> Found<Vec<(String, usize)>> {
+        let mut rooms: HashMap<String, usize> = HashMap::new();
+        for worker in self.0.server().workers() {
+            let name = self.0.name.clone();
+            let sizes = worker.ask(move |shard| shard.room_sizes(&name)).await;
+            for (room, size) in sizes.unwrap_or_default() {
+                if !room.starts_with('\u{1}') {
+                    *rooms.entry(room).or_default() += size;
+                }
+            }
+        }
+        Found {
+            found: rooms.into_iter().collect(),
+            silent_nodes: Vec::new(),
+        }
+    }
+
+    /// Lets everyone join rooms.
+    pub async fn sockets_join(&self, rooms: impl IntoRooms) -> Found<()> {
+        self.all().sockets_join(rooms).await
+    }
+
+    /// Lets everyone leave rooms.
+    pub async fn sockets_leave(&self, rooms: impl IntoRooms) -> Found<()> {
+        self.all().sockets_leave(rooms).await
+    }
+
+    /// Disconnects everyone.
+    pub async fn disconnect_sockets(&self, close: bool) -> Found<()> {
+        self.all().disconnect_sockets(close).await
+    }
+
+    /// Emits an event to the other nodes. With the embedded engine there are none.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written.
+    pub fn server_side_emit(&self, _event: &str, args: impl ToArgs) -> Result<(), EmitError> {
+        args.to_args(self.0.parser)?;
+        Ok(())
+    }
+
+    /// Emits an event to the other nodes and gathers their answers. With the embedded engine
+    /// there are none, and the answer is complete at once.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written.
+    pub async fn server_side_emit_with_ack(
+        &self,
+        _event: &str,
+        args: impl ToArgs,
+    ) -> Result<Found<Vec<Args>>, EmitError> {
+        args.to_args(self.0.parser)?;
+        Ok(Found::default())
+    }
+}
+
+impl Namespace {
+    pub(crate) fn new(inner: Arc<NamespaceInner>) -> Self {
+        Namespace(inner)
+    }
+}
+
+impl NamespaceInner {
+    pub(crate) fn new(name: Arc<str>, server: &Arc<ServerInner>) -> Self {
+        NamespaceInner {
+            name,
+            parser: server.config.core.parser,
+            server: server.clone(),
+            listeners: RwLock::default(),
+            middlewares: RwLock::default(),
+            ack_ids: AtomicU64::new(0),
+            sockets: (0..server.config.workers)
+                .map(|_| AtomicUsize::new(0))
+                .collect(),
+            recoverable: server.config.recovery.is_some(),
+            transient: false,
+            outbox: Mutex::default(),
+            server_side: Mutex::default(),
+        }
+    }
+
+    /// A namespace made for a client that asked, with the handlers of its parent.
+    pub(crate) fn child(
+        name: Arc<str>,
+        parent: &NamespaceInner,
+        server: &Arc<ServerInner>,
+    ) -> Self {
+        let child = NamespaceInner::new(name, server);
+        *child.listeners.write() = parent.listeners();
+        *child.middlewares.write() = parent.middlewares();
+        *child.server_side.lock() = parent.server_side.lock().clone();
+        NamespaceInner {
+            transient: true,
+            ..child
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Arc<ServerInner> {
+        &self.server
+    }
+
+    pub(crate) fn listeners(&self) -> Arc<Listeners> {
+        self.listeners.read().clone()
+    }
+
+    pub(crate) fn middlewares(&self) -> Vec<Listener> {
+        self.middlewares.read().clone()
+    }
+
+    pub(crate) fn off(&self, id: ListenerId) -> bool {
+        let mut middlewares = self.middlewares.write();
+        let before = middlewares.len();
+        middlewares.retain(|listener| listener.id != id);
+        middlewares.len() < before || self.change(|listeners| listeners.remove(id))
+    }
+
+    pub(crate) fn is_recoverable(&self) -> bool {
+        self.recoverable
+    }
+
+    pub(crate) fn is_transient(&self) -> bool {
+        self.transient
+    }
+
+    /// One counter for the namespace, so that a broadcast can use one id for all its sockets.
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_sockets(&self, worker: u8) -> bool {
+        self.sockets
+            .get(usize::from(worker))
+            .is_some_and(|n| n.load(Ordering::Acquire) > 0)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sockets.iter().all(|n| n.load(Ordering::Acquire) == 0)
+    }
+
+    pub(crate) fn socket_joins(&self, worker: &Worker) {
+        self.sockets[usize::from(worker.index)].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A socket has gone; the last one takes a namespace with it that was made on demand.
+    pub(crate) fn socket_left(self: &Arc<Self>, worker: &Worker) {
+        self.sockets[usize::from(worker.index)].fetch_sub(1, Ordering::AcqRel);
+        if self.transient && self.is_empty() {
+            self.server().forget_namespace(self);
+        }
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
+        let mut current = self.listeners.write();
+        let mut changed = (**current).clone();
+        let result = f(&mut changed);
+        *current = Arc::new(changed);
+        result
+    }
+}

@@ -1,0 +1,897 @@
+//! A client in a namespace.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sockeye_cluster::Offset;
+use sockeye_core::{Class, Key, Message, MessageBuilder, Queued};
+use sockeye_protocol::engine::{CloseReason, SocketId, Transport};
+use sockeye_protocol::socketio::{
+    Args, ArgsError, Parser, ToArgs, encode_ack_into, encode_event_into, is_reserved_event,
+};
+use tokio::sync::{oneshot, watch};
+
+use crate::broadcast::Broadcast;
+use crate::error::{AckError, EmitError};
+use crate::handler::Handler;
+use crate::handshake::Handshake;
+use crate::listeners::{Listener, ListenerId, Listeners, Moment};
+use crate::namespace::{Namespace, NamespaceInner};
+use crate::net::{Connection, Waiter};
+use crate::recovery::Recovery;
+use crate::room::{IntoRooms, Room, RoomFuture};
+use crate::server::{Server, ServerInner};
+
+/// Where a socket is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum SocketState {
+    /// The namespace's middleware decides on it.
+    Connecting,
+    /// It sends and receives.
+    Connected,
+    /// It is leaving: its disconnecting handlers run, its rooms still stand.
+    Disconnecting,
+    /// It has left.
+    Disconnected,
+}
+
+/// A client in a namespace: a handle, cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Socket(Arc<SocketInner>);
+
+struct SocketInner {
+    id: SocketId,
+    connection: Arc<Connection>,
+    namespace: Arc<NamespaceInner>,
+    auth: Args,
+    key: AtomicU64,
+    state: AtomicU8,
+    recovered: bool,
+    /// What few sockets have.
+    extras: Mutex<Option<Box<Extras>>>,
+}
+
+#[derive(Default)]
+struct Extras {
+    pid: Option<Box<str>>,
+    connected_at: Option<Offset>,
+    last_offset: Option<Offset>,
+    left_at: Option<Offset>,
+    data: Option<Box<serde_json::value::RawValue>>,
+    user: Option<Arc<str>>,
+    extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    listeners: Listeners,
+    early_rooms: Vec<Room>,
+    state: Option<watch::Sender<SocketState>>,
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Socket({} in {}, {:?})",
+            self.id(),
+            self.namespace_name(),
+            self.state()
+        )
+    }
+}
+
+/// # Who it is
+impl Socket {
+    /// The public id: 20 characters, also the name of a room that only this socket is in.
+    pub fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> SocketState {
+        match self.0.state.load(Ordering::Acquire) {
+            0 => SocketState::Connecting,
+            1 => SocketState::Connected,
+            2 => SocketState::Disconnecting,
+            _ => SocketState::Disconnected,
+        }
+    }
+
+    /// Watches its state from now on. Every transition is seen by a receiver that keeps up.
+    pub fn watch_state(&self) -> watch::Receiver<SocketState> {
+        let mut extras = self.0.extras.lock();
+        let now = self.state();
+        let extras = extras.get_or_insert_default();
+        extras
+            .state
+            .get_or_insert_with(|| watch::channel(now).0)
+            .subscribe()
+    }
+
+    /// Whether it is connected.
+    pub fn is_connected(&self) -> bool {
+        self.state() == SocketState::Connected
+    }
+
+    /// Whether its state was recovered after a loss of connection.
+    pub fn is_recovered(&self) -> bool {
+        self.0.recovered
+    }
+
+    /// Completes when the socket has been disconnected.
+    pub async fn closed(&self) {
+        let mut state = self.watch_state();
+        let _ = state
+            .wait_for(|state| *state == SocketState::Disconnected)
+            .await;
+    }
+
+    /// The namespace it is in.
+    pub fn namespace(&self) -> Namespace {
+        Namespace::new(self.0.namespace.clone())
+    }
+
+    /// The server it is connected to.
+    pub fn server(&self) -> Server {
+        Server::from_inner(self.0.namespace.server().clone())
+    }
+
+    /// The first request of its session.
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.connection.handshake
+    }
+
+    /// What the client gave as `auth` when it connected, as a `T`.
+    ///
+    /// # Errors
+    /// When it gave nothing (and a `T` is not made of `null`) or something else.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        crate::extract::argument(&self.0.auth, 0)
+    }
+
+    /// What the client gave as `auth`, raw: one argument or none.
+    pub fn raw_auth(&self) -> &Args {
+        &self.0.auth
+    }
+
+    /// The transport that carries it at this moment.
+    pub fn transport(&self) -> Transport {
+        self.0.connection.transport()
+    }
+
+    /// Bytes that wait for its connection.
+    pub fn queued_bytes(&self) -> usize {
+        self.0.connection.backlog()
+    }
+}
+
+/// # What is known about it
+impl Socket {
+    /// Sets the socket's data: a value that travels with it into `fetch_sockets`, recovery and
+    /// the cluster.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn set_data(&self, data: impl Serialize) -> Result<(), ArgsError> {
+        let data = serde_json::value::to_raw_value(&data).map_err(serde::ser::Error::custom)?;
+        self.0.extras.lock().get_or_insert_default().data = Some(data);
+        Ok(())
+    }
+
+    /// The socket's data as a `T`: `None` when there is none or it is not a `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        let extras = self.0.extras.lock();
+        serde_json::from_str(extras.as_ref()?.data.as_ref()?.get()).ok()
+    }
+
+    /// The socket's data as JSON text.
+    pub fn raw_data(&self) -> Option<String> {
+        let extras = self.0.extras.lock();
+        Some(extras.as_ref()?.data.as_ref()?.get().to_owned())
+    }
+
+    /// Makes the socket belong to a user: it is then reached by `to_user`. Best set in a
+    /// middleware.
+    pub fn set_user(&self, user: impl Into<Arc<str>>) -> RoomFuture {
+        let user: Arc<str> = user.into();
+        let room = user_room(&user);
+        let before = self
+            .0
+            .extras
+            .lock()
+            .get_or_insert_default()
+            .user
+            .replace(user);
+        if let Some(before) = before {
+            let _ = self.leave(&*user_room(&before));
+        }
+        self.join(&*room)
+    }
+
+    /// The user it belongs to, if any.
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.0.extras.lock().as_ref()?.user.clone()
+    }
+
+    /// Keeps a value of any type with the socket, on this node only.
+    pub fn insert_extension<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
+        let mut extras = self.0.extras.lock();
+        let extensions = &mut extras.get_or_insert_default().extensions;
+        extensions
+            .insert(TypeId::of::<T>(), Arc::new(value))?
+            .downcast()
+            .ok()
+    }
+
+    /// The value of this type kept with the socket.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let extras = self.0.extras.lock();
+        extras
+            .as_ref()?
+            .extensions
+            .get(&TypeId::of::<T>())?
+            .clone()
+            .downcast()
+            .ok()
+    }
+}
+
+/// # Listening
+impl Socket {
+    /// Handles an event of this socket, beside what the namespace does.
+    pub fn on<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.on(event, handler, false))
+    }
+
+    /// Handles the next event of this name.
+    pub fn once<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.on(event, handler, true))
+    }
+
+    /// Handles every event, before its own listeners.
+    pub fn on_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.at(Moment::Any, handler))
+    }
+
+    /// Sees every event emitted to this socket by itself, before it is written.
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
+    ) -> ListenerId {
+        self.with_listeners(|listeners| listeners.on_outgoing(Arc::new(listener)))
+    }
+
+    /// Lets `handler` decide on every event before it is handled: an error refuses it.
+    pub fn middleware<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.at(Moment::Packet, handler))
+    }
+
+    /// Runs when the socket is leaving and its rooms still stand.
+    pub fn on_disconnecting<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.at(Moment::Disconnecting, handler))
+    }
+
+    /// Runs when the socket has left.
+    pub fn on_disconnect<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.at(Moment::Disconnect, handler))
+    }
+
+    /// Takes one registration back; whether it was there.
+    pub fn off(&self, id: ListenerId) -> bool {
+        self.with_listeners(|listeners| listeners.remove(id))
+    }
+
+    /// Takes all registrations of this socket for an event back.
+    pub fn off_event(&self, event: &str) -> bool {
+        self.with_listeners(|listeners| listeners.remove_event(event))
+    }
+
+    fn with_listeners<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
+        f(&mut self.0.extras.lock().get_or_insert_default().listeners)
+    }
+}
+
+/// # Speaking
+impl Socket {
+    /// Emits an event to this client: whether it was queued or, only possible for volatile ones,
+    /// dropped.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written, the name is reserved, or the connection is gone; a
+    /// connection whose queue is full is closed, so that the client comes back.
+    pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<Queued, EmitError> {
+        self.emitter().emit(event, args)
+    }
+
+    /// Emits an event when the connection has room for it, waiting until then.
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub async fn emit_when_ready(
+        &self,
+        event: &str,
+        args: impl ToArgs,
+    ) -> Result<Queued, EmitError> {
+        let args = args.to_args(self.parser())?;
+        self.ready().await;
+        self.emit(event, args)
+    }
+
+    /// Completes when the connection has room: less waits for it than half its limit.
+    pub async fn ready(&self) {
+        let limit = self.0.namespace.server().config.core.max_queued_bytes / 2;
+        let connection = &self.0.connection;
+        loop {
+            let room = connection.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.outstanding() < limit || self.state() != SocketState::Connected {
+                return;
+            }
+            if connection.worker.is_here() {
+                connection.worker.flush_one(connection.key());
+                if self.outstanding() < limit {
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// Emits an event and awaits its acknowledgement for the default time (`ack_timeout`).
+    ///
+    /// # Errors
+    /// When the client does not answer in time, is gone, or the event could not be sent.
+    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
+        let emitter = self.emitter();
+        emitter.emit_with_ack(event, args).await
+    }
+
+    /// Emits that are dropped when the connection cannot take them at once.
+    pub fn volatile(&self) -> Emitter {
+        Emitter {
+            volatile: true,
+            ..self.emitter()
+        }
+    }
+
+    /// Emits that may (the default) or may not be compressed.
+    pub fn compress(&self, compress: bool) -> Emitter {
+        Emitter {
+            compress,
+            ..self.emitter()
+        }
+    }
+
+    /// Emits whose acknowledgement is awaited for `timeout`.
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        Emitter {
+            timeout: Some(timeout),
+            ..self.emitter()
+        }
+    }
+
+    /// To everyone else in the namespace.
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(self.0.namespace.clone()).except(self.id())
+    }
+
+    /// To everyone in these rooms but this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().to(rooms)
+    }
+
+    /// To everyone in these rooms, this socket included.
+    pub fn within(&self, rooms: impl IntoRooms) -> Broadcast {
+        Broadcast::new(self.0.namespace.clone()).to(rooms)
+    }
+
+    /// To everyone else but those in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().except(rooms)
+    }
+
+    /// To everyone else on this node.
+    pub fn local(&self) -> Broadcast {
+        self.broadcast().local()
+    }
+
+    fn emitter(&self) -> Emitter {
+        Emitter {
+            socket: self.clone(),
+            volatile: false,
+            compress: true,
+            timeout: None,
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        let connection = &self.0.connection;
+        if !connection.worker.is_here() {
+            return connection.backlog();
+        }
+        let key = connection.key();
+        connection
+            .worker
+            .call(|shard| shard.session(key).map_or(0, |s| s.out.bytes()))
+    }
+}
+
+/// # Rooms
+impl Socket {
+    /// Joins rooms. In force when the future completes, on this node at once.
+    ///
+    /// The future fails with [`crate::RoomError`] when the socket is in as many rooms as it may be.
+    pub fn join(&self, rooms: impl IntoRooms) -> RoomFuture {
+        let rooms: Vec<Room> = rooms.into_rooms().collect();
+        if self.state() == SocketState::Connecting {
+            // Not in the namespace yet: it joins in the moment it is let in.
+            self.0
+                .extras
+                .lock()
+                .get_or_insert_default()
+                .early_rooms
+                .extend(rooms);
+            return RoomFuture::done();
+        }
+        let key = self.key();
+        RoomFuture::new(self.0.connection.worker.ask(move |shard| {
+            rooms
+                .iter()
+                .try_for_each(|room| shard.join(key, room).map(|_| ()))
+        }))
+    }
+
+    /// Leaves a room.
+    pub fn leave(&self, room: &str) -> RoomFuture {
+        let room: Room = room.into();
+        if self.state() == SocketState::Connecting {
+            if let Some(extras) = &mut *self.0.extras.lock() {
+                extras.early_rooms.retain(|known| *known != room);
+            }
+            return RoomFuture::done();
+        }
+        self.note_leaving();
+        let key = self.key();
+        RoomFuture::new(self.0.connection.worker.ask(move |shard| {
+            shard.leave(key, &room);
+            Ok(())
+        }))
+    }
+
+    /// The rooms it is in; the first is named by its id.
+    pub async fn rooms(&self) -> Vec<String> {
+        let key = self.key();
+        let rooms = self
+            .0
+            .connection
+            .worker
+            .ask(move |shard| shard.rooms_of(key))
+            .await;
+        crate::broadcast::visible(rooms.unwrap_or_default())
+    }
+
+    /// Whether it is in a room.
+    pub async fn is_in(&self, room: &str) -> bool {
+        let (key, room) = (self.key(), room.to_owned());
+        self.0
+            .connection
+            .worker
+            .ask(move |shard| shard.is_in(key, &room))
+            .await
+            .unwrap_or(false)
+    }
+}
+
+/// # Ending
+impl Socket {
+    /// Disconnects the client from this namespace. It is told, and a stock client stays away.
+    pub fn disconnect(&self) {
+        let key = self.key();
+        self.0
+            .connection
+            .worker
+            .submit(move |shard| shard.disconnect(key));
+    }
+
+    /// Disconnects the client from all namespaces and closes its connection. It is told, and a
+    /// stock client stays away.
+    pub fn disconnect_fully(&self) {
+        let connection = self.0.connection.clone();
+        let worker = connection.worker.clone();
+        worker.submit(move |shard| shard.disconnect_all(connection.key()));
+    }
+
+    /// Closes the connection without a word: a stock client comes back.
+    pub fn drop_connection(&self) {
+        let connection = self.0.connection.clone();
+        let worker = connection.worker.clone();
+        worker.submit(move |shard| {
+            shard.close(
+                connection.key(),
+                CloseReason::ForcedClose,
+                "dropped by the application",
+            );
+        });
+    }
+}
+
+/// How a single event leaves.
+#[derive(Clone, Debug)]
+#[must_use = "call `emit` or `emit_with_ack`"]
+pub struct Emitter {
+    socket: Socket,
+    volatile: bool,
+    compress: bool,
+    timeout: Option<Duration>,
+}
+
+impl Emitter {
+    /// Drops the event when the connection cannot take it at once.
+    pub fn volatile(self) -> Self {
+        Emitter {
+            volatile: true,
+            ..self
+        }
+    }
+
+    /// Lets the event be compressed, or not.
+    pub fn compress(self, compress: bool) -> Self {
+        Emitter { compress, ..self }
+    }
+
+    /// How long the acknowledgement is awaited.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Emitter {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    /// As [`Socket::emit`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<Queued, EmitError> {
+        let socket = &self.socket;
+        let args = socket.prepare(event, args)?;
+        if !self.volatile && socket.0.namespace.is_recoverable() {
+            return crate::recovery::emit(socket, event, args, self.compress);
+        }
+        let class = if self.volatile {
+            Class::Volatile
+        } else {
+            Class::Normal
+        };
+        let message = socket
+            .0
+            .namespace
+            .encode(None, event, &args, class, self.compress);
+        EmitError::check(socket.send(Arc::new(message)))
+    }
+
+    /// As [`Socket::emit_with_ack`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit_with_ack`].
+    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
+        let socket = &self.socket;
+        let args = socket.prepare(event, args)?;
+        let default = socket.0.namespace.server().config.ack_timeout;
+        let timeout = self.timeout.unwrap_or(default).as_millis() as u64;
+        let id = socket.0.namespace.next_ack_id();
+        let class = if self.volatile {
+            Class::Volatile
+        } else {
+            Class::Normal
+        };
+        let message = socket
+            .0
+            .namespace
+            .encode(Some(id), event, &args, class, self.compress);
+        let (sender, receiver) = oneshot::channel();
+        let (key, message) = (socket.key(), Arc::new(message));
+        let worker = socket.0.connection.worker.clone();
+        worker.submit(move |shard| {
+            if shard.expect_ack(key, id, timeout, Waiter::One(sender))
+                && shard.send(key, &message) != Queued::Queued
+            {
+                shard.refuse_ack(key, id);
+            }
+        });
+        let answer = receiver
+            .await
+            .map_err(|_| sockeye_core::AckFailure::Disconnected);
+        Ok(answer??)
+    }
+}
+
+/// What the rest of the crate asks.
+impl Socket {
+    pub(crate) fn connecting(
+        connection: &Arc<Connection>,
+        namespace: &Arc<NamespaceInner>,
+        auth: Args,
+        server: &Arc<ServerInner>,
+    ) -> Self {
+        let extras = namespace.is_recoverable().then(|| {
+            let head = server.store.head(&namespace.name).into_ready().ok();
+            Box::new(Extras {
+                pid: Some(SocketId::new().as_str().into()),
+                connected_at: head.and_then(Result::ok),
+                ..Extras::default()
+            })
+        });
+        Self::new(SocketId::new(), connection, namespace, auth, false, extras)
+    }
+
+    pub(crate) fn restored(
+        connection: &Arc<Connection>,
+        namespace: &Arc<NamespaceInner>,
+        auth: Args,
+        recovery: &Recovery,
+    ) -> Self {
+        let data = recovery
+            .data
+            .clone()
+            .and_then(|data| serde_json::value::RawValue::from_string(data).ok());
+        let extras = Extras {
+            pid: Some(recovery.pid.clone()),
+            connected_at: recovery.connected_at,
+            last_offset: recovery.last_offset,
+            data,
+            user: recovery.user.clone(),
+            ..Extras::default()
+        };
+        Self::new(
+            recovery.id,
+            connection,
+            namespace,
+            auth,
+            true,
+            Some(Box::new(extras)),
+        )
+    }
+
+    fn new(
+        id: SocketId,
+        connection: &Arc<Connection>,
+        namespace: &Arc<NamespaceInner>,
+        auth: Args,
+        recovered: bool,
+        extras: Option<Box<Extras>>,
+    ) -> Self {
+        Socket(Arc::new(SocketInner {
+            id,
+            connection: connection.clone(),
+            namespace: namespace.clone(),
+            auth,
+            key: AtomicU64::new(Key::NONE.to_bits()),
+            state: AtomicU8::new(SocketState::Connecting as u8),
+            recovered,
+            extras: Mutex::new(extras),
+        }))
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::from_bits(self.0.key.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_key(&self, key: Key) {
+        self.0.key.store(key.to_bits(), Ordering::Release);
+    }
+
+    pub(crate) fn socket_id(&self) -> &SocketId {
+        &self.0.id
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.0.connection
+    }
+
+    pub(crate) fn pid(&self) -> Option<String> {
+        Some(self.0.extras.lock().as_ref()?.pid.as_deref()?.to_owned())
+    }
+
+    pub(crate) fn take_early_rooms(&self) -> Vec<Room> {
+        let mut extras = self.0.extras.lock();
+        extras
+            .as_mut()
+            .map_or(Vec::new(), |extras| std::mem::take(&mut extras.early_rooms))
+    }
+
+    pub(crate) fn set_state(&self, state: SocketState) {
+        self.0.state.store(state as u8, Ordering::Release);
+        if let Some(extras) = &*self.0.extras.lock()
+            && let Some(watch) = &extras.state
+        {
+            watch.send_replace(state);
+        }
+    }
+
+    /// Lets go of listeners and extensions: they may hold this socket themselves.
+    pub(crate) fn release(&self) {
+        let released = self.0.extras.lock().as_mut().map(|extras| {
+            (
+                std::mem::take(&mut extras.listeners),
+                std::mem::take(&mut extras.extensions),
+            )
+        });
+        drop(released);
+    }
+
+    pub(crate) fn parser(&self) -> Parser {
+        self.0.namespace.parser
+    }
+
+    pub(crate) fn namespace_inner(&self) -> &Arc<NamespaceInner> {
+        &self.0.namespace
+    }
+
+    pub(crate) fn namespace_name(&self) -> &str {
+        &self.0.namespace.name
+    }
+
+    /// The socket's own listeners, if it has any that concern this event.
+    pub(crate) fn own_listeners(&self, event: &str) -> Option<Listeners> {
+        let extras = self.0.extras.lock();
+        let listeners = &extras.as_ref()?.listeners;
+        let concerned = !listeners.is_plain() || !listeners.of_event(event).is_empty();
+        concerned.then(|| listeners.clone())
+    }
+
+    pub(crate) fn moment_listeners(&self, moment: Moment) -> Vec<Listener> {
+        let namespace = self.0.namespace.listeners();
+        let mut all: Vec<_> = namespace.of_moment(moment).cloned().collect();
+        if let Some(extras) = &*self.0.extras.lock() {
+            all.extend(extras.listeners.of_moment(moment).cloned());
+        }
+        all
+    }
+
+    /// Takes a listener back that runs once; whether this call did.
+    pub(crate) fn forget_listener(&self, id: ListenerId) -> bool {
+        self.off(id) || self.0.namespace.off(id)
+    }
+
+    pub(crate) fn send_ack(&self, id: u64, args: &Args) -> Result<(), EmitError> {
+        let mut builder = self.0.namespace.builder();
+        let attachments = encode_ack_into(
+            builder.buffer(),
+            self.parser(),
+            &self.0.namespace.name,
+            id,
+            args,
+        );
+        let message = builder.build(Class::Normal, true, &attachments);
+        EmitError::check(self.send(Arc::new(message))).map(|_| ())
+    }
+
+    /// Hands a message to the connection, from wherever the caller is.
+    pub(crate) fn send(&self, message: Arc<Message>) -> Queued {
+        let connection = &self.0.connection;
+        let (worker, key) = (&connection.worker, self.key());
+        if worker.is_here() {
+            let queued = worker.call(|shard| shard.send(key, &message));
+            if queued != Queued::Refused {
+                return queued;
+            }
+            return worker.retry_full(Some(&message));
+        }
+        if !self.is_connected() {
+            return Queued::Refused;
+        }
+        let cost = message.cost();
+        let limit = self.0.namespace.server().config.core.max_queued_bytes;
+        let before = connection.backlog();
+        if before > 0 && before + cost > limit {
+            if message.class() == Class::Volatile {
+                return Queued::Dropped;
+            }
+            let connection = connection.clone();
+            worker.submit(move |shard| shard.overflow(connection.key()));
+            return Queued::Refused;
+        }
+        connection.in_transit.fetch_add(cost, Ordering::Relaxed);
+        let connection = connection.clone();
+        worker.submit(move |shard| {
+            connection.in_transit.fetch_sub(cost, Ordering::Relaxed);
+            let _ = shard.send(key, &message);
+        });
+        Queued::Queued
+    }
+
+    fn prepare(&self, event: &str, args: impl ToArgs) -> Result<Args, EmitError> {
+        if is_reserved_event(event) {
+            return Err(EmitError::Reserved(event.into()));
+        }
+        let args = args.to_args(self.parser())?;
+        let namespace = self.0.namespace.listeners();
+        for listener in namespace.outgoing() {
+            listener(self, event, &args);
+        }
+        let own: Vec<_> = {
+            let extras = self.0.extras.lock();
+            extras
+                .iter()
+                .flat_map(|extras| extras.listeners.outgoing().cloned())
+                .collect()
+        };
+        for listener in own {
+            listener(self, event, &args);
+        }
+        Ok(args)
+    }
+
+    fn note_leaving(&self) {
+        if !self.0.namespace.is_recoverable() {
+            return;
+        }
+        let server = self.0.namespace.server();
+        let head = server.store.head(&self.0.namespace.name).into_ready().ok();
+        if let Some(extras) = &mut *self.0.extras.lock() {
+            extras.left_at = head.and_then(Result::ok);
+        }
+    }
+
+    /// What recovery keeps of this socket.
+    pub(crate) fn for_recovery<R>(&self, f: impl FnOnce(Kept<'_>) -> R) -> Option<R> {
+        let extras = self.0.extras.lock();
+        let extras = extras.as_ref()?;
+        Some(f(Kept {
+            pid: extras.pid.as_deref()?,
+            connected_at: extras.connected_at,
+            last_offset: extras.last_offset,
+            left_at: extras.left_at,
+            data: extras.data.as_deref().map(serde_json::value::RawValue::get),
+            user: extras.user.as_deref(),
+        }))
+    }
+}
+
+/// What recovery keeps of a socket.
+pub(crate) struct Kept<'a> {
+    pub(crate) pid: &'a str,
+    pub(crate) connected_at: Option<Offset>,
+    pub(crate) last_offset: Option<Offset>,
+    pub(crate) left_at: Option<Offset>,
+    pub(crate) data: Option<&'a str>,
+    pub(crate) user: Option<&'a str>,
+}
+
+/// The room that all sockets of a user are in. The first character keeps it apart from rooms that
+/// applications name.
+pub(crate) fn user_room(user: &str) -> Room {
+    format!("\u{1}user:{user}").into()
+}
+
+impl NamespaceInner {
+    pub(crate) fn builder(&self) -> MessageBuilder {
+        match self.parser {
+            Parser::Json => {
+                let mut builder = MessageBuilder::text();
+                builder.buffer().push(b'4');
+                builder
+            }
+            Parser::Msgpack => MessageBuilder::binary(),
+        }
+    }
+
+    pub(crate) fn encode(
+        &self,
+        id: Option<u64>,
+        event: &str,
+        args: &Args,
+        class: Class,
+        compress: bool,
+    ) -> Message {
+        let mut builder = self.builder();
+        let attachments =
+            encode_event_into(builder.buffer(), self.parser, &self.name, id, event, args);
+        builder.build(class, compress, &attachments)
+    }
+}

@@ -1,0 +1,303 @@
+//! Plain WebSockets: no protocol above RFC 6455.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sockeye_websocket::deflate::{Agreed, DeflateOptions, Deflater};
+use sockeye_websocket::{
+    Closing, Event, Input, Limits, OpCode, Reader, Role, close_code, header, pong_frame,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::http::HandshakeRequest;
+use crate::worker::with_read_buffer;
+
+pub use sockeye_websocket::CloseFrame;
+
+/// How a plain WebSocket endpoint behaves.
+#[derive(Clone, Debug)]
+pub struct WebSocketOptions {
+    /// Largest message taken in, in bytes. Default 1,000,000. Beyond: close code 1009.
+    pub max_message_size: usize,
+    /// Sub-protocols spoken, in order of preference. Default none.
+    pub protocols: Vec<String>,
+    /// Compression. Default none.
+    pub deflate: Option<DeflateOptions>,
+    /// Time for a frame or message that has begun to arrive in full. Default 60 s.
+    pub message_timeout: Duration,
+    /// Time for the peer to take what is sent. Default 20 s.
+    pub write_timeout: Duration,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        WebSocketOptions {
+            max_message_size: 1_000_000,
+            protocols: Vec::new(),
+            deflate: None,
+            message_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Binary.
+    Binary(Bytes),
+}
+
+/// A byte stream in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// A plain WebSocket connection, in the hands of the application.
+///
+/// Pings are answered and closes are completed while [`WebSocket::recv`] is awaited. Nothing is
+/// read ahead of it beyond what one read brings, so a slow application slows its peer down.
+pub struct WebSocket {
+    stream: Box<dyn Duplex>,
+    reader: Reader,
+    limits: Limits,
+    deflater: Option<Deflater>,
+    closing: Closing,
+    received: VecDeque<Message>,
+    answers: Vec<u8>,
+    early: Vec<u8>,
+    close_frame: Option<CloseFrame>,
+    ended: bool,
+    handshake: HandshakeRequest,
+    protocol: Option<String>,
+    message_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl std::fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WebSocket({})", self.handshake.uri)
+    }
+}
+
+impl WebSocket {
+    pub(crate) fn new(
+        stream: Box<dyn Duplex>,
+        early: Vec<u8>,
+        agreed: Option<Agreed>,
+        options: std::sync::Arc<WebSocketOptions>,
+        handshake: HandshakeRequest,
+        protocol: Option<String>,
+    ) -> Self {
+        let deflater = agreed.zip(options.deflate.as_ref());
+        WebSocket {
+            stream,
+            reader: Reader::new(Role::Server, agreed),
+            limits: Limits::new(options.max_message_size),
+            deflater: deflater
+                .map(|(agreed, options)| Deflater::new(agreed, Role::Server, options)),
+            closing: Closing::new(Role::Server),
+            received: VecDeque::new(),
+            answers: Vec::new(),
+            early,
+            close_frame: None,
+            ended: false,
+            handshake,
+            protocol,
+            message_timeout: options.message_timeout,
+            write_timeout: options.write_timeout,
+        }
+    }
+
+    /// The request that opened it.
+    pub fn handshake(&self) -> &HandshakeRequest {
+        &self.handshake
+    }
+
+    /// The sub-protocol that was chosen.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// The peer's close frame, once it has come.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.close_frame.as_ref()
+    }
+
+    /// The next message; `None` when the connection is over.
+    pub async fn recv(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.received.pop_front() {
+                return Some(message);
+            }
+            if self.flush_answers().await.is_err() || self.ended {
+                return self.end().await;
+            }
+            if !self.early.is_empty() {
+                let mut early = std::mem::take(&mut self.early);
+                self.take_in(&mut early);
+                continue;
+            }
+            let read = if self.reader.has_partial() {
+                let wait = self.message_timeout;
+                tokio::time::timeout(wait, self.read())
+                    .await
+                    .unwrap_or_else(|_| {
+                        Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            "a message did not arrive in time",
+                        ))
+                    })
+            } else {
+                self.read().await
+            };
+            match read {
+                Ok(0) | Err(_) => {
+                    self.ended = true;
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Sends a message; completes when the peer's side of the connection has taken it.
+    ///
+    /// # Errors
+    /// When the connection is over or does not take the message in time.
+    pub async fn send(&mut self, message: Message) -> io::Result<()> {
+        let (opcode, payload) = match &message {
+            Message::Text(text) => (OpCode::Text, text.as_bytes()),
+            Message::Binary(data) => (OpCode::Binary, &data[..]),
+        };
+        if self.closing.is_sent() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        self.flush_answers().await?;
+        if let Some(deflater) = &mut self.deflater {
+            let frame = deflater.frame(opcode, payload);
+            return self.write(&frame).await;
+        }
+        let head = header(opcode, true, false, None, payload.len());
+        let mut frame = Vec::with_capacity(head.as_ref().len() + payload.len().min(16 << 10));
+        frame.extend_from_slice(head.as_ref());
+        if payload.len() <= 16 << 10 {
+            frame.extend_from_slice(payload);
+            return self.write(&frame).await;
+        }
+        self.write(&frame).await?;
+        self.write(payload).await
+    }
+
+    /// Begins the close handshake; [`WebSocket::recv`] completes it.
+    ///
+    /// # Errors
+    /// When the connection is over.
+    pub async fn close(&mut self, code: u16, reason: &str) -> io::Result<()> {
+        match self.closing.start(code, reason) {
+            Some(frame) => self.write(&frame).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            with_read_buffer(|buffer| {
+                let mut read = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut read))?;
+                let len = read.filled().len();
+                self.take_in(&mut buffer[..len]);
+                Poll::Ready(Ok(len))
+            })
+        })
+        .await
+    }
+
+    fn take_in(&mut self, bytes: &mut [u8]) {
+        let mut input = Input::new(bytes);
+        while !self.ended {
+            match self.reader.next(&self.limits, &mut input) {
+                Ok(Some(Event::Text(text))) => {
+                    self.received.push_back(Message::Text(text.into_string()));
+                }
+                Ok(Some(Event::Binary(data))) => {
+                    self.received.push_back(Message::Binary(data.into_bytes()));
+                }
+                Ok(Some(Event::Ping(data))) => {
+                    // One answer is owed for the last ping only (RFC 6455 §5.5.3).
+                    if !self.closing.is_sent() && self.answers.len() < 4096 {
+                        self.answers.extend_from_slice(&pong_frame(&data));
+                    }
+                }
+                Ok(Some(Event::Pong(_))) => {}
+                Ok(Some(Event::Close(frame))) => {
+                    if let Some(answer) = self.closing.received(frame.as_ref()) {
+                        self.answers.extend_from_slice(&answer);
+                    }
+                    self.close_frame = frame;
+                    self.ended = true;
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    if let Some(last) = self.closing.start(error.close_code(), error.reason()) {
+                        self.answers.extend_from_slice(&last);
+                    }
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    async fn flush_answers(&mut self) -> io::Result<()> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        let answers = std::mem::take(&mut self.answers);
+        self.write(&answers).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(self.write_timeout, writing).await {
+            Ok(written) => written,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the peer takes nothing",
+            )),
+        }
+    }
+
+    /// Completes the end: what was answered leaves, the peer's rest is read and forgotten.
+    async fn end(&mut self) -> Option<Message> {
+        let _ = self.flush_answers().await;
+        let _ = self.stream.shutdown().await;
+        let drain = async {
+            let read_all = std::future::poll_fn(|cx| {
+                with_read_buffer(|buffer| {
+                    loop {
+                        let mut read = ReadBuf::new(&mut *buffer);
+                        if ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut read)).is_err()
+                            || read.filled().is_empty()
+                        {
+                            return Poll::Ready(());
+                        }
+                    }
+                })
+            });
+            read_all.await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
+        None
+    }
+}
+
+/// The close code of a connection that ended as it should.
+pub const NORMAL_CLOSE: u16 = close_code::NORMAL;

@@ -1,0 +1,64 @@
+//! The driver of a worker: one turn after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::server::ServerInner;
+use crate::worker::Worker;
+
+/// Runs the turns of `worker` until the server is gone.
+///
+/// A turn begins after the connections that were readable have been read: their tasks were
+/// woken before this one. It lets deadlines expire, executes what came through the inbox, and
+/// writes what was queued.
+pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
+    let sleep = tokio::time::sleep(Duration::ZERO);
+    tokio::pin!(sleep);
+    let mut armed = u64::MAX;
+    loop {
+        tokio::select! {
+            biased;
+            () = worker.turn.notified() => {}
+            () = &mut sleep, if armed != u64::MAX => armed = u64::MAX,
+        }
+        worker.turn_requested.store(false, Ordering::Release);
+        let now = worker.now();
+        let (next, suspects) = {
+            let mut shard = worker.state.lock();
+            shard.tick(now);
+            if worker.inbox_waiting.load(Ordering::Acquire) {
+                worker.drain_inbox(&mut shard);
+            }
+            (shard.next_tick().unwrap_or(u64::MAX), shard.has_suspects())
+        };
+        worker.pump(&server);
+        worker.flush().await;
+        if suspects {
+            // Whoever is readable is read before a deadline is held against it.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            worker.call(|shard| shard.judge());
+            worker.pump(&server);
+        }
+        if next != armed {
+            armed = next;
+            worker.armed.store(next, Ordering::Relaxed);
+            if next != u64::MAX {
+                let wait = Duration::from_millis(next.saturating_sub(worker.now()));
+                sleep.as_mut().reset(tokio::time::Instant::now() + wait);
+            }
+        }
+        if server.is_stopped() && worker.is_idle() {
+            return;
+        }
+    }
+}
+
+impl Worker {
+    /// Whether nothing lives here and nothing is asked.
+    pub(crate) fn is_idle(&self) -> bool {
+        let shard = self.state.lock();
+        shard.session_count() == 0 && !shard.has_effects() && self.inbox.lock().is_empty()
+    }
+}

@@ -1,0 +1,271 @@
+//! A worker: one shard, the runtime it lives on, and the way in from elsewhere.
+//!
+//! Everything that touches a shard runs inside a [`Scope`] of its worker; a call from anywhere
+//! else goes through the inbox. So the mutex around the shard is never waited for: it is what
+//! makes the handles `Send` and `Sync`, not what keeps threads apart.
+
+mod driver;
+mod flush;
+mod link;
+mod websocket;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use sockeye_core::{Config, Effect, Key, Message, Queued, Shard};
+use tokio::sync::oneshot;
+
+use crate::net::Net;
+use crate::server::ServerInner;
+
+pub(crate) use driver::drive;
+pub(crate) use flush::answer_poll;
+pub(crate) use link::{Link, Signal};
+pub(crate) use websocket::{Stream, WebSocketTask, Whole, with_read_buffer};
+
+type Command = Box<dyn FnOnce(&mut Shard<Net>) + Send>;
+
+thread_local! {
+    static HERE: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
+}
+
+/// One shard and its surroundings.
+pub(crate) struct Worker {
+    pub(crate) index: u8,
+    pub(crate) runtime: tokio::runtime::Handle,
+    state: Mutex<Shard<Net>>,
+    inbox: Mutex<Vec<Command>>,
+    inbox_waiting: AtomicBool,
+    turn_requested: AtomicBool,
+    turn: tokio::sync::Notify,
+    /// The time at which the driver wakes by itself.
+    armed: AtomicU64,
+    epoch: Instant,
+    pub(crate) tasks: AtomicUsize,
+}
+
+impl Worker {
+    pub(crate) fn new(index: u8, config: Arc<Config>, runtime: tokio::runtime::Handle) -> Self {
+        Worker {
+            index,
+            runtime,
+            state: Mutex::new(Shard::new(config, 0)),
+            inbox: Mutex::new(Vec::new()),
+            inbox_waiting: AtomicBool::new(false),
+            turn_requested: AtomicBool::new(false),
+            turn: tokio::sync::Notify::new(),
+            armed: AtomicU64::new(0),
+            epoch: Instant::now(),
+            tasks: AtomicUsize::new(0),
+        }
+    }
+
+    /// Milliseconds since the worker was made.
+    pub(crate) fn now(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// Whether the caller runs inside this worker.
+    pub(crate) fn is_here(&self) -> bool {
+        HERE.with(|here| std::ptr::eq(here.get(), self))
+    }
+
+    /// Runs `f` on the shard. Only from inside: see [`Worker::is_here`].
+    ///
+    /// What came through the inbox before is done first, so that nothing overtakes it.
+    pub(crate) fn call<R>(&self, f: impl FnOnce(&mut Shard<Net>) -> R) -> R {
+        let mut shard = self.state.lock();
+        shard.observe(self.now());
+        if self.inbox_waiting.load(Ordering::Acquire) {
+            self.drain_inbox(&mut shard);
+        }
+        let result = f(&mut shard);
+        let wanted = shard.is_dirty()
+            || shard.has_effects()
+            || shard.earliest_new_deadline() < self.armed.load(Ordering::Relaxed);
+        drop(shard);
+        if wanted {
+            self.request_turn();
+        }
+        result
+    }
+
+    /// Runs `f` on the shard: at once from inside, through the inbox from elsewhere.
+    pub(crate) fn submit(&self, f: impl FnOnce(&mut Shard<Net>) + Send + 'static) {
+        if self.is_here() {
+            return self.call(f);
+        }
+        self.inbox.lock().push(Box::new(f));
+        self.inbox_waiting.store(true, Ordering::Release);
+        self.request_turn();
+    }
+
+    /// Like [`Worker::submit`], with the result. An error means that the worker is gone.
+    pub(crate) fn ask<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Shard<Net>) -> R + Send + 'static,
+    ) -> Answer<R> {
+        if self.is_here() {
+            return Answer::Ready(Some(self.call(f)));
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.submit(move |shard| {
+            let _ = sender.send(f(shard));
+        });
+        Answer::Pending(receiver)
+    }
+
+    /// Runs `f` inside this worker: at once if the caller is, as a task otherwise.
+    pub(crate) fn ask_inside<R: Send + 'static>(
+        self: &Arc<Self>,
+        f: impl FnOnce() -> R + Send + 'static,
+    ) -> Answer<R> {
+        if self.is_here() {
+            return Answer::Ready(Some(f()));
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.spawn(async move {
+            let _ = sender.send(f());
+        });
+        Answer::Pending(receiver)
+    }
+
+    /// Executes what the shard asks for until it asks for nothing. Only at the top of a task:
+    /// handlers run in here, and they may call the shard themselves.
+    pub(crate) fn pump(self: &Arc<Self>, server: &Arc<ServerInner>) {
+        loop {
+            let mut effects: SmallVec<[Effect<Net>; 4]> = SmallVec::new();
+            {
+                let mut shard = self.state.lock();
+                if !shard.has_effects() {
+                    return;
+                }
+                shard.drain_effects(&mut effects);
+            }
+            for effect in effects {
+                crate::dispatch::execute(self, server, effect);
+            }
+        }
+    }
+
+    /// Spawns a task that runs inside this worker.
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+        self.runtime.spawn(Scope {
+            place: Place(self.clone()),
+            task,
+        });
+    }
+
+    pub(crate) fn request_turn(&self) {
+        if !self.turn_requested.swap(true, Ordering::AcqRel) {
+            self.turn.notify_one();
+        }
+    }
+
+    fn drain_inbox(&self, shard: &mut Shard<Net>) {
+        self.inbox_waiting.store(false, Ordering::Release);
+        let commands = std::mem::take(&mut *self.inbox.lock());
+        for command in commands {
+            command(shard);
+        }
+    }
+
+    /// Runs `f` as if inside this worker.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Restore(*const Worker);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                HERE.with(|here| here.set(self.0));
+            }
+        }
+        let _restore = HERE.with(|here| Restore(here.replace(self)));
+        f()
+    }
+}
+
+/// The result of [`Worker::ask`]: `None` when the worker is gone.
+pub(crate) enum Answer<R> {
+    Ready(Option<R>),
+    Pending(oneshot::Receiver<R>),
+}
+
+impl<R> Unpin for Answer<R> {}
+
+impl<R> Future for Answer<R> {
+    type Output = Option<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        match self.get_mut() {
+            Answer::Ready(result) => Poll::Ready(result.take()),
+            Answer::Pending(receiver) => Pin::new(receiver).poll(cx).map(Result::ok),
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A task that runs inside a worker.
+    struct Scope<F> {
+        place: Place,
+        #[pin]
+        task: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Scope<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let scope = self.project();
+        scope.place.0.enter(|| scope.task.poll(cx))
+    }
+}
+
+/// The worker that a task counts for.
+struct Place(Arc<Worker>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections that had no room.
+impl Worker {
+    /// Tries the connections that had no room for `message` once more after writing what can be
+    /// written; those that still have none are ended as slow consumers. Returns what became of
+    /// the message on the last of them. Only from inside.
+    pub(crate) fn retry_full(&self, message: Option<&Arc<Message>>) -> Queued {
+        let full = self.call(Shard::take_full);
+        let mut outcome = Queued::Refused;
+        for key in full {
+            outcome = match message {
+                Some(message) => self.retry(key, message),
+                None => {
+                    self.call(|shard| shard.overflow(key));
+                    Queued::Refused
+                }
+            };
+        }
+        outcome
+    }
+
+    /// Writes what `key` has queued and hands it `message` again. Only from inside.
+    pub(crate) fn retry(&self, key: Key, message: &Arc<Message>) -> Queued {
+        self.flush_one(key);
+        self.call(|shard| {
+            let queued = shard.enqueue(key, message);
+            if queued == Queued::Refused {
+                shard.overflow(key);
+            }
+            queued
+        })
+    }
+}
