@@ -148,6 +148,12 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+impl From<ConnectError> for EventError {
+    fn from(error: ConnectError) -> Self {
+        EventError { code: "refused".into(), message: error.message, data: error.data }
+    }
+}
+
 impl From<&str> for ConnectError {
     fn from(message: &str) -> Self {
         ConnectError::new(message)

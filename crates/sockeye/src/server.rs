@@ -246,6 +246,11 @@ impl Server {
         *self.0.fallback.write() = Some(Arc::new(move |request| Box::pin(handler(request))));
     }
 
+    /// The parser its clients use.
+    pub fn parser(&self) -> sockeye_protocol::socketio::Parser {
+        self.0.config.core.parser
+    }
+
     /// The state given to [`ServerBuilder::state`].
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0
