@@ -9,8 +9,13 @@
 //!
 //! Applications that want handlers of their own use the crate `sockeye` instead.
 
+mod app;
 mod cli;
 mod config;
+mod log;
+mod open_files;
+mod serve;
+mod tls;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -58,8 +63,7 @@ fn execute(
         }
         Some(Command::Serve) => {
             let config = Config::new(&load(line, environment)?)?;
-            let _ = config;
-            Ok(ExitCode::SUCCESS)
+            Ok(serve::run(&config))
         }
     }
 }

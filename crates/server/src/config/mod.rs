@@ -18,7 +18,7 @@ pub(crate) use error::{ConfigError, Problem};
 pub(crate) use nearest::nearest;
 pub(crate) use reference::page;
 pub(crate) use settings::{FlagValue, Settings};
-pub(crate) use typed::{Config, LogFormat};
+pub(crate) use typed::{Config, Cors, LogFormat, Tls};
 
 /// The default of a setting.
 pub(crate) fn default_of(setting: &Setting) -> value::Value {

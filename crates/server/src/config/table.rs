@@ -20,7 +20,9 @@ pub(crate) static SECTIONS: &[Section] = &[
         name: "cors",
         title: "Cross-origin requests",
         intro: "Which web pages of other origins may connect from a browser. Without an entry only \
-                pages of the server's own origin can use polling.",
+                pages of the server's own host and port may, by polling and by WebSocket alike; \
+                behind a proxy that changes the Host header, list the origin of your pages. \
+                Clients that are no web pages send no origin and are not asked for one.",
     },
     Section {
         name: "cookie",

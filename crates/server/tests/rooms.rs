@@ -1,0 +1,320 @@
+//! The contract of docs/serve-protocol.md, seen by clients.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::client::{Client, Message};
+use support::server::Server;
+
+/// A client that has had its welcome.
+fn client(server: &Server) -> Client {
+    let mut client = Client::connect(server);
+    let welcome = client.expect("welcome");
+    assert_eq!(welcome["id"], client.id.as_str());
+    client
+}
+
+fn member(client: &Client, name: &str) -> Value {
+    json!({"id": client.id, "name": name})
+}
+
+/// Members in an order of their own.
+fn sorted(answer: &Value) -> Vec<Value> {
+    let mut members = answer["members"].as_array().expect("members").clone();
+    members.sort_by_key(|member| member["id"].as_str().map(str::to_owned));
+    members
+}
+
+fn sorted_members(mut members: Vec<Value>) -> Vec<Value> {
+    members.sort_by_key(|member| member["id"].as_str().map(str::to_owned));
+    members
+}
+
+#[test]
+fn welcome_is_the_first_event_and_names_the_node() {
+    let server = Server::start(&["--node-name", "reef"]);
+    let mut client = Client::connect(&server);
+    let welcome = client.expect("welcome");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        welcome,
+        json!({"id": client.id, "node": "reef", "version": version})
+    );
+}
+
+#[test]
+fn members_come_talk_and_go() {
+    let server = Server::start(&["--workers", "2"]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+
+    let answer = ada.call(json!(["join", "lobby", {"name": "Ada"}]));
+    assert_eq!(
+        answer,
+        json!({"room": "lobby", "members": [member(&ada, "Ada")]})
+    );
+    let answer = ben.call(json!(["join", "lobby"]));
+    assert_eq!(answer["room"], "lobby");
+    assert_eq!(
+        sorted(&answer),
+        sorted_members(vec![member(&ada, "Ada"), member(&ben, "")])
+    );
+    assert_eq!(
+        ada.expect("member:joined"),
+        json!({"room": "lobby", "id": ben.id, "name": ""})
+    );
+
+    let data = json!({"text": "Hello", "n": [1, 2.5, null]});
+    assert_eq!(
+        ben.call(json!(["publish", "lobby", "chat", data])),
+        json!({"delivered": 1})
+    );
+    let message = ada.expect("message");
+    assert_eq!(message["room"], "lobby");
+    assert_eq!(message["event"], "chat");
+    assert_eq!(message["from"], member(&ben, ""));
+    assert_eq!(message["data"], data);
+    assert!(message["at"].as_u64().expect("milliseconds") > 1_700_000_000_000);
+    assert_eq!(message.as_object().expect("an object").len(), 5);
+    ben.expect_silence();
+
+    assert_eq!(
+        ada.call(json!(["publish", "lobby", "wave"])),
+        json!({"delivered": 1})
+    );
+    assert_eq!(ben.expect("message")["data"], Value::Null);
+
+    assert_eq!(
+        ben.call(json!(["leave", "lobby"])),
+        json!({"room": "lobby"})
+    );
+    let left = ada.expect("member:left");
+    assert_eq!(
+        left,
+        json!({"room": "lobby", "id": ben.id, "name": "", "reason": "leave"})
+    );
+    assert_eq!(
+        ada.call(json!(["members", "lobby"])),
+        json!({"room": "lobby", "members": [member(&ada, "Ada")]})
+    );
+    ben.expect_silence();
+}
+
+#[test]
+fn whoever_goes_is_seen_to_go_with_the_reason() {
+    let server = Server::start(&["--ping-interval-ms", "300", "--ping-timeout-ms", "200"]);
+    let mut ada = client(&server);
+    ada.call(json!(["join", "a"]));
+    ada.call(json!(["join", "b"]));
+    let goes = |name: &str| {
+        let mut client = client(&server);
+        client.call(json!(["join", "a", {"name": name}]));
+        client
+    };
+    let seen = |ada: &mut Client, id: &str, name: &str, reason: &str| {
+        assert_eq!(ada.expect("member:joined")["id"], id);
+        let left = ada.expect("member:left");
+        assert_eq!(
+            left,
+            json!({"room": "a", "id": id, "name": name, "reason": reason})
+        );
+    };
+
+    let client = goes("leaves the namespace");
+    let id = client.id.clone();
+    client.disconnect();
+    seen(
+        &mut ada,
+        &id,
+        "leaves the namespace",
+        "client namespace disconnect",
+    );
+
+    let client = goes("is cut");
+    let id = client.id.clone();
+    drop(client);
+    seen(&mut ada, &id, "is cut", "transport close");
+
+    let mut client = goes("sends nonsense");
+    client.send_raw("4x");
+    seen(&mut ada, &client.id, "sends nonsense", "parse error");
+
+    let client = goes("falls silent");
+    seen(&mut ada, &client.id, "falls silent", "ping timeout");
+    drop(client);
+
+    assert_eq!(
+        ada.call(json!(["members", "a"])),
+        json!({"room": "a", "members": [member(&ada, "")]})
+    );
+}
+
+#[test]
+fn whoever_is_in_two_rooms_leaves_both() {
+    let server = Server::start(&[]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+    for room in ["a", "b"] {
+        ada.call(json!(["join", room]));
+        ben.call(json!(["join", room, {"name": format!("Ben in {room}")}]));
+        assert_eq!(
+            ada.expect("member:joined")["name"],
+            format!("Ben in {room}")
+        );
+    }
+    let id = ben.id.clone();
+    drop(ben);
+    let mut rooms: Vec<Value> = (0..2).map(|_| ada.expect("member:left")).collect();
+    rooms.sort_by_key(|left| left["room"].as_str().map(str::to_owned));
+    let left = |room: &str| {
+        let name = format!("Ben in {room}");
+        json!({"room": room, "id": id, "name": name, "reason": "transport close"})
+    };
+    assert_eq!(rooms, [left("a"), left("b")]);
+}
+
+#[test]
+fn joining_again_tells_others_only_of_another_name() {
+    let server = Server::start(&[]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+    ada.call(json!(["join", "lobby"]));
+    ben.call(json!(["join", "lobby", {"name": "Ben"}]));
+    assert_eq!(ada.expect("member:joined")["name"], "Ben");
+
+    ben.call(json!(["join", "lobby", {"name": "Ben"}]));
+    let answer = ben.call(json!(["join", "lobby"]));
+    assert!(sorted(&answer).contains(&member(&ben, "Ben")), "{answer}");
+    ada.expect_silence();
+
+    ben.call(json!(["join", "lobby", {"name": "Benedict"}]));
+    assert_eq!(ada.expect("member:joined")["name"], "Benedict");
+    assert_eq!(sorted(&ada.call(json!(["members", "lobby"]))).len(), 2);
+}
+
+#[test]
+fn events_sent_without_waiting_are_handled_in_order() {
+    let server = Server::start(&[]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+    ada.call(json!(["join", "lobby"]));
+    ben.emit(json!(["join", "lobby"]));
+    for n in 0..100 {
+        ben.emit(json!(["publish", "lobby", "n", n]));
+    }
+    ben.emit(json!(["leave", "lobby"]));
+    ada.expect("member:joined");
+    for n in 0..100 {
+        assert_eq!(ada.expect("message")["data"], n);
+    }
+    ada.expect("member:left");
+}
+
+#[test]
+fn rooms_are_those_one_has_joined() {
+    let server = Server::start(&[]);
+    let mut ada = client(&server);
+    assert_eq!(ada.call(json!(["rooms"])), json!({"rooms": []}));
+    ada.call(json!(["join", "b"]));
+    ada.call(json!(["join", "a"]));
+    let mut rooms = ada.call(json!(["rooms"]))["rooms"]
+        .as_array()
+        .expect("rooms")
+        .clone();
+    rooms.sort_by_key(|room| room.as_str().map(str::to_owned));
+    assert_eq!(rooms, ["a", "b"]);
+    assert_eq!(
+        ada.call(json!(["members", "empty"])),
+        json!({"room": "empty", "members": []})
+    );
+    assert_eq!(
+        ada.call(json!(["leave", "never joined"])),
+        json!({"room": "never joined"})
+    );
+}
+
+/// A room named like somebody's id is a room like others, and reaches nobody's own messages.
+#[test]
+fn a_room_named_like_an_id_is_an_ordinary_room() {
+    let server = Server::start(&[]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+    let room = ada.id.clone();
+    let answer = ben.call(json!(["join", room]));
+    assert_eq!(sorted(&answer), [member(&ben, "")]);
+    assert_eq!(
+        ben.call(json!(["publish", room, "x"])),
+        json!({"delivered": 0})
+    );
+    ada.expect_silence();
+}
+
+#[test]
+fn what_is_wrong_is_answered_with_its_code() {
+    let server = Server::start(&["--max-rooms", "2"]);
+    let mut ada = client(&server);
+    let long = "x".repeat(129);
+    for (call, code) in [
+        (json!(["join"]), "bad_argument"),
+        (json!(["join", 1]), "bad_argument"),
+        (json!(["join", ""]), "room_name"),
+        (json!(["join", "a\u{0}b"]), "room_name"),
+        (json!(["join", long]), "room_name"),
+        (json!(["join", "a", {"name": 1}]), "bad_argument"),
+        (
+            json!(["join", "a", {"name": "x".repeat(65)}]),
+            "bad_argument",
+        ),
+        (json!(["join", "a", "Ada"]), "bad_argument"),
+        (json!(["leave", ""]), "room_name"),
+        (json!(["members", {}]), "bad_argument"),
+        (json!(["publish", "a", "chat", 1]), "not_a_member"),
+        (json!(["publish", "a"]), "bad_argument"),
+        (json!(["publish", "a", 1, 1]), "bad_argument"),
+        (json!(["publish", "a", "", 1]), "bad_argument"),
+        (json!(["publish", "a", long, 1]), "bad_argument"),
+        (json!(["no such event"]), "bad_argument"),
+    ] {
+        assert_eq!(ada.refused(call.clone()), code, "{call}");
+    }
+    assert_eq!(ada.call(json!(["rooms"])), json!({"rooms": []}));
+    ada.call(json!(["join", "1"]));
+    ada.call(json!(["join", "2"]));
+    let answer = ada.call(json!(["join", "3"]));
+    assert_eq!(answer["error"]["code"], "too_many_rooms");
+    assert_eq!(answer["error"]["data"]["limit"], 2);
+    assert_eq!(
+        ada.call(json!(["members", "3"])),
+        json!({"room": "3", "members": []})
+    );
+    ada.call(json!(["join", "2"]));
+}
+
+#[test]
+fn ping_tells_the_time() {
+    let server = Server::start(&[]);
+    let answer = client(&server).call(json!(["ping"]));
+    assert!(answer["now"].as_u64().expect("milliseconds") > 1_700_000_000_000);
+}
+
+#[test]
+fn binary_data_is_passed_on() {
+    let server = Server::start(&[]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+    ada.call(json!(["join", "files"]));
+    ben.call(json!(["join", "files"]));
+    ada.expect("member:joined");
+    let placeholder = json!({"_placeholder": true, "num": 0});
+    let packet = json!(["publish", "files", "file", {"name": "a", "bytes": placeholder}]);
+    ben.send_raw(&format!("451-{packet}"));
+    ben.socket().send_binary(&[0, 255, 7]);
+
+    let Some(Message::Text(text)) = ada.socket().next() else {
+        panic!("no packet")
+    };
+    let message = text
+        .strip_prefix("451-")
+        .unwrap_or_else(|| panic!("{text}"));
+    let message: Value = serde_json::from_str(message).expect("JSON");
+    assert_eq!(message[0], "message");
+    assert_eq!(
+        message[1]["data"],
+        json!({"name": "a", "bytes": placeholder})
+    );
+    assert_eq!(ada.socket().next(), Some(Message::Binary(vec![0, 255, 7])));
+}
