@@ -15,8 +15,8 @@ const { EIO, frame, joined, joinedPolling, polling, session, tcp, text, ws } = r
 let fixture;
 before(async () => {
   fixture = await startFixture({
-    ping_interval: 300,
-    ping_timeout: 300,
+    ping_interval: 500,
+    ping_timeout: 500,
     connect_timeout: 400,
     upgrade_timeout: 300,
     recovery_ms: 200,

@@ -343,9 +343,14 @@ async function joinedPolling(fixture, nsp = "/", payload = "") {
   const result = await polling(fixture);
   const prefix = nsp === "/" ? "40" : `40${nsp},`;
   await result.post(prefix + payload);
-  const packets = await result.poll();
-  result.connect = JSON.parse(packets.find((p) => p.startsWith(prefix)).slice(prefix.length));
-  return result;
+  for (;;) {
+    const packets = await result.poll();
+    if (packets.includes("2")) await result.post("3");
+    const answer = packets.find((p) => p.startsWith(prefix));
+    if (answer === undefined) continue;
+    result.connect = JSON.parse(answer.slice(prefix.length));
+    return result;
+  }
 }
 
 module.exports = {
