@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(name.slice(2..5), "ber");
         assert_eq!(Text::from_static("ber"), name.slice(2..5));
         assert_eq!(format!("{name:>6}|{name:?}"), "  über|\"über\"");
-        assert!(Text::from("a") < Text::from("b"));
+        let (first, second) = (Text::from("a"), Text::from("b"));
+        assert!(first < second && first == "a");
     }
 
     #[test]

@@ -24,6 +24,10 @@ use super::{Args, ArgsError, Parser, RawArg, Value, placeholder, value};
 /// assert_eq!(((1, 2),).to_args(Parser::Json)?.len(), 1);
 /// # Ok::<(), sockeye_protocol::socketio::ArgsError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as arguments",
+    note = "derive `serde::Serialize` for it, or send `Args`"
+)]
 pub trait ToArgs {
     /// The arguments in the form of `parser`.
     ///
@@ -76,7 +80,9 @@ trait Sink {
 fn collect<T: Serialize + ?Sized>(value: &T, sink: &mut impl Sink) -> Result<(), ArgsError> {
     match value.serialize(Top(&mut *sink)) {
         Ok(()) => Ok(()),
-        Err(TopError::One) => sink.one(value),
+        // serde cannot tell `()` from a `null` inside some other type; only `()` has no size.
+        Err(TopError::Unit) if size_of_val(value) == 0 => Ok(()),
+        Err(TopError::Unit | TopError::One) => sink.one(value),
         Err(TopError::Failed(error)) => Err(error),
     }
 }
@@ -130,6 +136,7 @@ struct Top<'a, S>(&'a mut S);
 
 #[derive(Debug)]
 enum TopError {
+    Unit,
     One,
     Failed(ArgsError),
 }
@@ -137,6 +144,7 @@ enum TopError {
 impl std::fmt::Display for TopError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Unit => f.write_str("perhaps no argument"),
             Self::One => f.write_str("one argument"),
             Self::Failed(error) => error.fmt(f),
         }
@@ -186,7 +194,7 @@ impl<S: Sink> Serializer for Top<'_, S> {
     type SerializeStructVariant = No;
 
     fn serialize_unit(self) -> Result<(), TopError> {
-        Ok(())
+        Err(TopError::Unit)
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Self, TopError> {
@@ -276,6 +284,8 @@ mod tests {
         assert_eq!(json(&()), (String::new(), 0));
         assert_eq!(json(&((),)), ("null".into(), 1));
         assert_eq!(json(&[(); 0]), (String::new(), 0));
+        assert_eq!(json(&Value::Null), ("null".into(), 1));
+        assert_eq!(json(&serde_json::Value::Null), ("null".into(), 1));
         assert_eq!(json("text"), (r#""text""#.into(), 1));
         assert_eq!(json(&"text"), (r#""text""#.into(), 1));
         assert_eq!(json(&None::<u8>), ("null".into(), 1));
