@@ -11,8 +11,10 @@ Payload.max_decode_packets = 10000
 def server():
     fixture = Fixture()
     yield fixture
-    fixture.settle()
-    assert fixture.stop() == 0
+    try:
+        fixture.settle()
+    finally:
+        assert fixture.stop() == 0
 
 
 @pytest.fixture

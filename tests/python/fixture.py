@@ -1,5 +1,6 @@
 """Starts the conformance server (FIXTURE_BIN) as a fresh process and ends it by its id."""
 
+import atexit
 import json
 import os
 import socket
@@ -43,6 +44,8 @@ class Fixture:
         env["FIXTURE_PORT"] = str(self.port)
         env.update({f"FIXTURE_{k.upper()}": str(v) for k, v in options.items()})
         self.process = subprocess.Popen([BIN], env=env, stdout=subprocess.DEVNULL)
+        # Whatever a test does, no server outlives the tests.
+        atexit.register(self.process.kill)
         wait_for(lambda: self.get("/fixture/health") == "ok", "the server", 10)
 
     def get(self, path):
