@@ -244,3 +244,95 @@ fn the_log_is_text_or_json_on_standard_error() {
     }
     assert!(lines > 0);
 }
+
+#[test]
+fn pages_of_other_origins_need_to_be_named() {
+    let server = Server::start(&["--cors-origin", "https://a.example"]);
+    let polling = "/socket.io/?EIO=4&transport=polling";
+    let websocket = "/socket.io/?EIO=4&transport=websocket";
+    for (origin, allowed) in [
+        ("http://localhost", true),
+        ("https://a.example", true),
+        ("https://evil.example", false),
+        ("null", false),
+    ] {
+        let header = format!("Origin: {origin}\r\n");
+        let answer = server.request("GET", polling, &header);
+        assert_eq!(answer.status, if allowed { 200 } else { 403 }, "{origin}");
+        let opened = WebSocket::try_open_with(&server, websocket, &header);
+        assert_eq!(opened.is_ok(), allowed, "{origin}");
+        let mut relay = WebSocket::try_open_with(&server, "/ws?room=a", &header).expect("a 101");
+        relay.send("hello");
+        if !allowed {
+            assert_eq!(relay.next(), Some(Message::Close(Some(1008))), "{origin}");
+        }
+    }
+    let answer = server.request("GET", polling, "Origin: https://a.example\r\n");
+    assert!(
+        answer
+            .head
+            .contains("access-control-allow-origin: https://a.example")
+    );
+}
+
+#[test]
+fn settings_reach_the_engine() {
+    let server = Server::start(&[
+        "--path",
+        "/live",
+        "--ping-interval-ms",
+        "7000",
+        "--ping-timeout-ms",
+        "3000",
+        "--max-http-buffer-size",
+        "5000",
+        "--no-allow-upgrades",
+        "--cookie",
+        "--cookie-name",
+        "route",
+        "--max-connections",
+        "1",
+    ]);
+    let path = "/live/?EIO=4&transport=polling";
+    let answer = server.get(path);
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.head.contains("set-cookie: route="),
+        "{}",
+        answer.head
+    );
+    let open: serde_json::Value = serde_json::from_slice(&answer.body[1..]).expect("JSON");
+    assert_eq!(open["pingInterval"], 7000);
+    assert_eq!(open["pingTimeout"], 3000);
+    assert_eq!(open["maxPayload"], 5000);
+    assert_eq!(open["upgrades"], json!([]));
+    assert_eq!(server.get(path).status, 503);
+    assert_eq!(
+        server.get("/socket.io/?EIO=4&transport=polling").status,
+        404
+    );
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_named() {
+    let file = support::TempFile::new("empty.pem", "");
+    let path = file.path().display().to_string();
+    for cert in ["/nonexistent/cert.pem", &path] {
+        let arguments = [
+            "serve",
+            "--port",
+            "0",
+            "--tls-cert",
+            cert,
+            "--tls-key",
+            &path,
+        ];
+        let finished = support::sockeye(&arguments, &[]);
+        assert_eq!(finished.status, 1);
+        assert!(
+            finished.stderr.contains(&format!("tls.cert = {cert}: ")),
+            "{}",
+            finished.stderr
+        );
+    }
+}

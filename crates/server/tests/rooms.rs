@@ -318,3 +318,69 @@ fn binary_data_is_passed_on() {
     );
     assert_eq!(ada.socket().next(), Some(Message::Binary(vec![0, 255, 7])));
 }
+
+/// Numbers beyond 64 bits, escapes of half a character, spaces: nothing is read that need not be.
+#[test]
+fn data_is_passed_on_byte_for_byte() {
+    let server = Server::start(&[]);
+    let (mut ada, mut ben) = (client(&server), client(&server));
+    ada.call(json!(["join", "a"]));
+    ben.call(json!(["join", "a"]));
+    ada.expect("member:joined");
+    let data = r#"{"big":123456789012345678901234567890.10,"half":"\ud800", "e":1E+2}"#;
+    ben.send_raw(&format!(r#"42["publish","a","x",{data}]"#));
+    let Some(Message::Text(text)) = ada.socket().next() else {
+        panic!("no message")
+    };
+    assert!(text.contains(&format!(r#""data":{data},"at":"#)), "{text}");
+}
+
+/// The deepest data that a packet may hold has no room for one level more.
+#[test]
+fn data_that_is_too_deep_for_a_message_is_refused() {
+    let server = Server::start(&[]);
+    let mut ada = client(&server);
+    ada.call(json!(["join", "a"]));
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    ada.send_raw(&format!(r#"427["publish","a","x",{}]"#, nested(999)));
+    let Some(Message::Text(text)) = ada.socket().next() else {
+        panic!("no answer")
+    };
+    assert!(
+        text.starts_with(r#"437[{"error":{"code":"bad_argument""#),
+        "{text}"
+    );
+    ada.send_raw(&format!(r#"428["publish","a","x",{}]"#, nested(998)));
+    let answer = Message::Text(r#"438[{"delivered":0}]"#.to_owned());
+    assert_eq!(ada.socket().next(), Some(answer));
+}
+
+/// Whoever is recovered is in its rooms again, with its name; the others see it go and come.
+#[test]
+fn a_recovered_member_is_announced_again() {
+    let server = Server::start(&["--recovery"]);
+    let mut ada = Client::connect(&server);
+    // With recovery an event ends with its offset.
+    let next = |client: &mut Client| {
+        let Some(Message::Text(text)) = client.socket().next() else {
+            panic!("no event")
+        };
+        let event = text.strip_prefix("42").unwrap_or_else(|| panic!("{text}"));
+        serde_json::from_str::<Value>(event).expect("JSON")
+    };
+    assert_eq!(next(&mut ada)[0], "welcome");
+    ada.call(json!(["join", "a"]));
+    let mut ben = Client::connect(&server);
+    let offset = next(&mut ben)[2].as_str().expect("an offset").to_owned();
+    ben.call(json!(["join", "a", {"name": "Ben"}]));
+    assert_eq!(next(&mut ada)[0], "member:joined");
+    let (id, pid) = (ben.id.clone(), ben.pid.clone().expect("a recovery id"));
+    drop(ben);
+    assert_eq!(next(&mut ada)[0], "member:left");
+
+    let ben = Client::connect_with(&server, &json!({"pid": pid, "offset": offset}));
+    assert_eq!(ben.id, id);
+    let joined = next(&mut ada);
+    assert_eq!(joined[0], "member:joined");
+    assert_eq!(joined[1], json!({"room": "a", "id": id, "name": "Ben"}));
+}

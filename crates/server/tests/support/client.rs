@@ -33,10 +33,15 @@ impl WebSocket {
 
     /// Opens one; the head of the answer when it is not 101.
     pub fn try_open(server: &Server, path: &str) -> Result<Self, String> {
+        Self::try_open_with(server, path, "")
+    }
+
+    /// As [`WebSocket::try_open`], with further header lines.
+    pub fn try_open_with(server: &Server, path: &str, headers: &str) -> Result<Self, String> {
         let mut stream = server.connect();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).expect("written");
         let mut head = Vec::new();
@@ -122,27 +127,43 @@ impl WebSocket {
 pub struct Client {
     socket: WebSocket,
     pub id: String,
+    /// What recovery asks for, where it is on.
+    pub pid: Option<String>,
     acks: u64,
     events: VecDeque<Vec<Value>>,
 }
 
 impl Client {
     pub fn connect(server: &Server) -> Self {
+        Self::join_namespace(server, "40")
+    }
+
+    /// Connects with this as `auth`.
+    pub fn connect_with(server: &Server, auth: &Value) -> Self {
+        Self::join_namespace(server, &format!("40{auth}"))
+    }
+
+    fn join_namespace(server: &Server, packet: &str) -> Self {
         let mut socket = WebSocket::open(server, "/socket.io/?EIO=4&transport=websocket");
         let Some(Message::Text(open)) = socket.next() else {
             panic!("no open packet")
         };
         assert!(open.starts_with("0{"), "{open}");
-        socket.send("40");
-        let Some(Message::Text(connected)) = socket.next() else {
-            panic!("no CONNECT")
+        socket.send(packet);
+        // Packets that a recovered client has missed come before the CONNECT.
+        let connected = loop {
+            match socket.next() {
+                Some(Message::Text(text)) if text.starts_with("40") => break text,
+                Some(Message::Text(text)) if text.starts_with("42") => {}
+                other => panic!("no CONNECT: {other:?}"),
+            }
         };
-        let payload = connected.strip_prefix("40").expect("a CONNECT packet");
-        let payload: Value = serde_json::from_str(payload).expect("JSON");
-        let id = payload["sid"].as_str().expect("an id").to_owned();
+        let payload: Value = serde_json::from_str(&connected[2..]).expect("JSON");
+        let text = |key: &str| payload[key].as_str().map(str::to_owned);
         Self {
             socket,
-            id,
+            id: text("sid").expect("an id"),
+            pid: text("pid"),
             acks: 0,
             events: VecDeque::new(),
         }
