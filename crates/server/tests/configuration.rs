@@ -157,10 +157,11 @@ fn an_unknown_flag_or_command_names_the_nearest() {
 
 /// A service called "sockeye" makes Kubernetes set these; they must not stop the container.
 #[test]
-fn variables_of_kubernetes_services_are_passed_over() {
+fn variables_of_kubernetes_services_and_scripts_are_passed_over() {
     let output = sockeye(
         &["check"],
         &[
+            ("SOCKEYE_BIN", "/usr/bin/sockeye"),
             ("SOCKEYE_SERVICE_HOST", "10.0.0.1"),
             ("SOCKEYE_SERVICE_PORT", "3000"),
             ("SOCKEYE_SERVICE_PORT_HTTP", "3000"),

@@ -167,7 +167,12 @@ mod tests {
             playground: false,
             metrics: false,
         };
-        for path in ["/", "/playground/app.js", "/playground/sockeye.js", "/metrics"] {
+        for path in [
+            "/",
+            "/playground/app.js",
+            "/playground/sockeye.js",
+            "/metrics",
+        ] {
             assert_eq!(get(ALL, path).status(), StatusCode::OK, "{path}");
             assert_eq!(get(none, path).status(), StatusCode::NOT_FOUND, "{path}");
         }

@@ -69,8 +69,8 @@ struct Member {
 }
 
 #[derive(Serialize)]
-struct Members<'a> {
-    room: &'a str,
+struct Members {
+    room: String,
     members: Vec<Member>,
 }
 
@@ -123,7 +123,7 @@ async fn join(
     socket: Socket,
     Data(room): Data<String>,
     Data(options): Data<Option<JoinOptions>>,
-) -> Result<Data<serde_json::Value>, EventError> {
+) -> Result<Data<Members>, EventError> {
     let room = RoomName::parse(&room)?;
     let name = options.unwrap_or_default().name;
     if let Some(name) = &name {
@@ -145,7 +145,7 @@ async fn join(
     if is_new || renamed {
         announce(&socket, &room, profile.name_in(&room));
     }
-    list(&socket, &room).await
+    Ok(list(&socket, &room).await)
 }
 
 async fn leave(
@@ -196,11 +196,8 @@ async fn rooms(socket: Socket) -> Data<serde_json::Value> {
     Data(serde_json::json!({ "rooms": names }))
 }
 
-async fn members(
-    socket: Socket,
-    Data(room): Data<String>,
-) -> Result<Data<serde_json::Value>, EventError> {
-    list(&socket, &RoomName::parse(&room)?).await
+async fn members(socket: Socket, Data(room): Data<String>) -> Result<Data<Members>, EventError> {
+    Ok(list(&socket, &RoomName::parse(&room)?).await)
 }
 
 async fn ping() -> Data<serde_json::Value> {
@@ -263,7 +260,7 @@ fn tell(socket: &Socket, room: &RoomName, event: &str, data: impl Serialize) {
     }
 }
 
-async fn list(socket: &Socket, room: &RoomName) -> Result<Data<serde_json::Value>, EventError> {
+async fn list(socket: &Socket, room: &RoomName) -> Data<Members> {
     let found = socket.within(room.inside()).fetch_sockets().await;
     let members = found
         .found
@@ -276,13 +273,10 @@ async fn list(socket: &Socket, room: &RoomName) -> Result<Data<serde_json::Value
             }
         })
         .collect();
-    let members = Members {
-        room: room.as_str(),
+    Data(Members {
+        room: room.as_str().to_owned(),
         members,
-    };
-    serde_json::to_value(members)
-        .map(Data)
-        .map_err(EventError::internal)
+    })
 }
 
 /// The only argument of `message`. `data` is one argument or none; it stays as it came, byte for

@@ -8,6 +8,9 @@ pub(crate) const ENV_PREFIX: &str = "SOCKEYE_";
 /// The variable (and, as `--config`, the flag) that names the configuration file.
 pub(crate) const CONFIG_ENV: &str = "SOCKEYE_CONFIG";
 
+/// Names this program to scripts that start it; nothing to the program itself.
+pub(crate) const BINARY_ENV: &str = "SOCKEYE_BIN";
+
 /// One configuration key. Everything that is said about it anywhere comes from here.
 pub(crate) struct Setting {
     /// Section and name in the TOML file, such as `server.port`.

@@ -32,7 +32,7 @@ port = 4000
 - The file is named by `--config` or `SOCKEYE_CONFIG`; without either none is read.
 - An unknown key, variable that begins with `SOCKEYE_`, or flag is an error that names the nearest
   known one. Variables that Kubernetes sets for a service (`…_SERVICE_HOST`, `…_PORT=tcp://…`) are
-  passed over.
+  passed over, and so is `SOCKEYE_BIN`, by which scripts name the program.
 - Times are whole milliseconds, sizes whole bytes. A switch is `true` or `false`; as a flag,
   `--name` alone means `true` and `--no-name` means `false`.
 - Lists are arrays in the file. In a variable or flag the entries are separated by commas (regular

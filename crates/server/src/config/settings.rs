@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::definition::{CONFIG_ENV, ENV_PREFIX, Kind, Setting};
+use super::definition::{BINARY_ENV, CONFIG_ENV, ENV_PREFIX, Kind, Setting};
 use super::table::{SECTIONS, TABLE};
 use super::value::Value;
 use super::{ConfigError, Problem, nearest};
@@ -167,7 +167,7 @@ impl Settings {
                 continue;
             };
             let text = text.to_string_lossy();
-            if name == CONFIG_ENV || is_service_link(name, &text) {
+            if [CONFIG_ENV, BINARY_ENV].contains(&name) || is_service_link(name, &text) {
                 continue;
             }
             let Some(setting) = TABLE.iter().find(|setting| setting.env() == name) else {
