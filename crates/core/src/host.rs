@@ -77,6 +77,11 @@ pub enum Effect<H: Host> {
         /// More about why, for logs.
         detail: &'static str,
     },
+    /// An upgrade took too long: close the WebSocket that probes.
+    EndProbe {
+        /// The session.
+        session: Key,
+    },
     /// A connection that was not read may be read again.
     Resume {
         /// The session.
@@ -100,6 +105,7 @@ impl<H: Host> Debug for Effect<H> {
             Effect::Closed {
                 session, reason, ..
             } => write!(f, "Closed({session:?}, {reason:?})"),
+            Effect::EndProbe { session } => write!(f, "EndProbe({session:?})"),
             Effect::Resume { session } => write!(f, "Resume({session:?})"),
         }
     }

@@ -16,6 +16,7 @@ use std::time::Instant;
 use sockeye_core::{Effect, EngineData, Key};
 use sockeye_protocol::engine::CloseReason;
 use sockeye_protocol::socketio::{Args, Packet, ToArgs};
+use sockeye_websocket::close_code;
 
 use crate::ack::Reply;
 use crate::engine::EngineMessage;
@@ -62,6 +63,12 @@ pub(crate) fn execute(worker: &Arc<Worker>, server: &Arc<ServerInner>, effect: E
             reason,
             detail,
         } => close(server, io, reason, detail),
+        Effect::EndProbe { session } => {
+            let probe = worker.call(|shard| shard.session_mut(session)?.io.probe.take());
+            if let Some(probe) = probe {
+                probe.close(close_code::NO_STATUS);
+            }
+        }
         Effect::Resume { session } => worker.call(|shard| {
             let Some(session) = shard.session(session) else {
                 return;
@@ -347,13 +354,18 @@ async fn disconnect(
 fn close(server: &Arc<ServerInner>, io: Io, reason: CloseReason, detail: &'static str) {
     server.session_closed(&io.connection, reason, detail);
     io.connection.room.notify_waiters();
+    if let Some(probe) = io.probe {
+        probe.close(close_code::NO_STATUS);
+    }
     match io.writer {
-        Writer::Polling { poll } => {
-            if let Some(poll) = poll {
-                let _ = poll.send(PollAnswer::Closed);
-            }
+        Writer::Polling { poll: Some(poll) } => {
+            // A client that says goodbye itself gets its poll back; any other learns of the end.
+            let noop = || PollAnswer::Payload(b"6".to_vec());
+            let by_client = reason == CloseReason::TransportClose;
+            let _ = poll.send(if by_client { noop() } else { PollAnswer::Closed });
         }
-        Writer::WebSocket { link, .. } => link.close(sockeye_websocket::close_code::NO_STATUS),
+        Writer::Polling { poll: None } => {}
+        Writer::WebSocket { link, .. } => link.close(close_code::NO_STATUS),
     }
 }
 

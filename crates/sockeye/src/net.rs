@@ -28,6 +28,8 @@ impl Host for Net {
 pub(crate) struct Io {
     pub(crate) connection: Arc<Connection>,
     pub(crate) writer: Writer,
+    /// A WebSocket that probes the session while it is on polling.
+    pub(crate) probe: Option<Arc<Link>>,
     /// Where the messages of a raw engine session go.
     pub(crate) raw: Option<Box<RawInbox>>,
 }

@@ -31,7 +31,6 @@ pub(crate) struct Recovery {
     pub(crate) data: Option<String>,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) connected_at: Option<Offset>,
-    pub(crate) last_offset: Option<Offset>,
     pub(crate) missed: Vec<Arc<Message>>,
 }
 
@@ -283,11 +282,6 @@ pub(crate) async fn restore(
             .filter(|data| !data.is_empty()),
         user: session.user.map(|user| (*user).into()),
         connected_at: session.connected_at,
-        last_offset: restored
-            .missed
-            .last()
-            .map(|m| m.offset)
-            .or(session.last_offset),
         missed,
     })
 }
@@ -312,6 +306,8 @@ pub(crate) fn save(
         let lossy = shard.socket(key).is_some_and(|state| state.is_lossy());
         (shard.rooms_of(key), lossy)
     });
+    // Nothing newer than this can have been sent to it.
+    let head = server.store.head(socket.namespace_name()).into_ready().ok().and_then(Result::ok);
     let record = socket.for_recovery(|kept| SessionRecord {
         pid: kept.pid.into(),
         socket_id: socket.id().into(),
@@ -324,7 +320,7 @@ pub(crate) fn save(
         data: Bytes::copy_from_slice(kept.data.unwrap_or_default().as_bytes()),
         user: kept.user.map(Into::into),
         connected_at: kept.connected_at,
-        last_offset: kept.last_offset,
+        last_offset: head,
         left_at: kept.left_at,
         lossy,
     });

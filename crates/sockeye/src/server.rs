@@ -1,7 +1,7 @@
 //! The server: namespaces, workers, and the way in.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -333,27 +333,18 @@ impl Server {
         for worker in self.0.started_workers() {
             gauges.tasks += worker.tasks.load(Ordering::Relaxed);
             let part = worker.ask(|shard| {
-                let names: Vec<_> = shard.namespaces().cloned().collect();
-                let rooms = names
-                    .iter()
-                    .map(|name| shard.room_count(name))
-                    .sum::<usize>();
-                (
-                    shard.session_count(),
-                    shard.socket_count(),
-                    rooms,
-                    shard.timer_count(),
-                    shard.queued_bytes(),
-                )
+                let (sessions, sockets) = (shard.session_count(), shard.socket_count());
+                (sessions, sockets, shard.timer_count(), shard.queued_bytes())
             });
-            let Some((sessions, sockets, rooms, timers, queued)) = part.await else {
-                continue;
-            };
+            let Some((sessions, sockets, timers, queued)) = part.await else { continue };
             gauges.sessions += sessions;
             gauges.sockets += sockets;
-            gauges.rooms += rooms;
             gauges.timers += timers;
             gauges.queued_bytes += queued;
+        }
+        let names: Vec<_> = self.0.namespaces.read().keys().cloned().collect();
+        for name in names {
+            gauges.rooms += self.room_count(&name).await;
         }
         let store = self.0.store.stats();
         gauges.recoverable_sessions = store.sessions;
@@ -363,15 +354,15 @@ impl Server {
 
     /// Rooms of a namespace with a member on this node, the sockets' own included.
     pub async fn room_count(&self, namespace: &str) -> usize {
-        let mut count = 0;
+        let (mut rooms, mut sockets) = (HashSet::new(), 0);
         for worker in self.0.started_workers() {
             let name = namespace.to_owned();
-            count += worker
-                .ask(move |shard| shard.room_count(&name))
-                .await
-                .unwrap_or(0);
+            let part = worker.ask(move |shard| (shard.room_sizes(&name), shard.sockets_in(&name)));
+            let Some((names, count)) = part.await else { continue };
+            rooms.extend(names.into_iter().map(|(name, _)| name));
+            sockets += count;
         }
-        count
+        rooms.len() + sockets
     }
 
     /// What has happened since the start.

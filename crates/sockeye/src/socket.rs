@@ -62,7 +62,6 @@ struct SocketInner {
 struct Extras {
     pid: Option<Box<str>>,
     connected_at: Option<Offset>,
-    last_offset: Option<Offset>,
     left_at: Option<Offset>,
     data: Option<Box<serde_json::value::RawValue>>,
     user: Option<Arc<str>>,
@@ -642,7 +641,6 @@ impl Socket {
         let extras = Extras {
             pid: Some(recovery.pid.clone()),
             connected_at: recovery.connected_at,
-            last_offset: recovery.last_offset,
             data,
             user: recovery.user.clone(),
             ..Extras::default()
@@ -845,7 +843,6 @@ impl Socket {
         Some(f(Kept {
             pid: extras.pid.as_deref()?,
             connected_at: extras.connected_at,
-            last_offset: extras.last_offset,
             left_at: extras.left_at,
             data: extras.data.as_deref().map(serde_json::value::RawValue::get),
             user: extras.user.as_deref(),
@@ -857,7 +854,6 @@ impl Socket {
 pub(crate) struct Kept<'a> {
     pub(crate) pid: &'a str,
     pub(crate) connected_at: Option<Offset>,
-    pub(crate) last_offset: Option<Offset>,
     pub(crate) left_at: Option<Offset>,
     pub(crate) data: Option<&'a str>,
     pub(crate) user: Option<&'a str>,

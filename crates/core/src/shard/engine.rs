@@ -113,6 +113,7 @@ impl<H: Host> Shard<H> {
         let outcome = session.engine.poll_opened();
         match outcome {
             PollOutcome::Accepted if !session.out.is_empty() => self.mark_dirty(key),
+            PollOutcome::Accepted => self.drained(key),
             PollOutcome::Overlap(reason) => self.close_now(key, reason, "overlapping GET requests"),
             _ => {}
         }
@@ -167,10 +168,18 @@ impl<H: Host> Shard<H> {
         outcome
     }
 
-    /// A POST was given up before its body was complete, or its body was too large.
-    pub fn post_aborted(&mut self, key: Key) {
+    /// The body of a POST was too large: the session lives on.
+    pub fn post_refused(&mut self, key: Key) {
         if let Some(session) = self.sessions.get_mut(key) {
-            session.engine.post_aborted();
+            session.engine.post_refused();
+        }
+    }
+
+    /// A POST was given up before its body was complete.
+    pub fn post_aborted(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let PacketAction::Close(reason) = session.engine.post_aborted() {
+            self.close_now(key, reason, "POST given up by the client");
         }
     }
 
@@ -273,11 +282,6 @@ impl<H: Host> Shard<H> {
         if session.closing.is_some() {
             return;
         }
-        if session.engine.transport() == Transport::Polling {
-            let _ = session
-                .out
-                .push(&Arc::new(Message::text("1", Class::Control)), usize::MAX);
-        }
         session.engine.start_closing();
         session.closing = Some((reason, detail));
         let sockets: Vec<_> = session.sockets.iter().map(|(_, socket)| *socket).collect();
@@ -289,11 +293,13 @@ impl<H: Host> Shard<H> {
     }
 
     /// Everything that was queued has left: a session that only waited for that is over.
+    ///
+    /// Over polling the end is told by a poll of its own: a stock client that found it behind
+    /// packets in one answer would close before it has looked at them.
     pub fn drained(&mut self, key: Key) {
-        let Some(session) = self.sessions.get(key) else {
-            return;
-        };
-        if let (true, Some((reason, detail))) = (session.out.is_empty(), session.closing) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let Some((reason, detail)) = session.closing else { return };
+        if session.out.is_empty() && session.engine.is_writable() {
             self.close_now(key, reason, detail);
         }
     }
@@ -350,6 +356,7 @@ impl<H: Host> Shard<H> {
             session.upgrading = None;
         }
         self.probe_closed(key);
+        self.effects.push(Effect::EndProbe { session: key });
     }
 
     /// Takes in one engine packet; false when the session is over.

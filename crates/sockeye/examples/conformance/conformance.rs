@@ -87,6 +87,8 @@ fn messages(ns: &Namespace) {
                     ("ok", Value::Bool(true)),
                     ("args", Value::Array(answer.values())),
                 ]),
+                // A socket that has gone is told nothing, not even when it comes back.
+                Err(error) if error.is_disconnected() => return,
                 Err(_) => Value::from_iter([
                     ("ok", Value::Bool(false)),
                     ("error", Value::from("timeout")),

@@ -204,6 +204,8 @@ where
         Ok(Ok(body)) => body,
         Ok(Err(Unreadable::TooLarge)) => {
             server.metrics.body_too_large.add(1);
+            guard.0 = None;
+            worker.ask(move |shard| shard.post_refused(key)).await;
             return close_after(StatusCode::PAYLOAD_TOO_LARGE);
         }
         Ok(Err(Unreadable::Broken)) => return close_after(StatusCode::BAD_REQUEST),

@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use sockeye_core::Key;
 use sockeye_protocol::engine::{ErrorCode, Transport};
 use sockeye_websocket::deflate::{Agreed, DeflateOptions};
 use sockeye_websocket::handshake::{AcceptOptions, Accepted, accept};
@@ -80,7 +81,7 @@ pub(crate) fn open(
         &mut request,
         move |worker, stream, early| {
             carry(
-                &server, &worker, &route, &parts, slot, agreed, stream, &early,
+                &server, &worker, &route, &parts, slot, agreed, stream, early,
             );
         },
     );
@@ -103,7 +104,6 @@ pub(crate) fn probe(server: Arc<ServerInner>, mut request: Request<()>, found: F
     let (inner, local) = (server.clone(), worker.is_here());
     worker.clone().spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let may = worker.call(|shard| shard.probe_opened(key));
         match raw_stream(upgraded, &inner, local) {
             Ok((stream, early)) => {
                 let Some((link, read)) = split(stream) else {
@@ -111,7 +111,8 @@ pub(crate) fn probe(server: Arc<ServerInner>, mut request: Request<()>, found: F
                 };
                 let task =
                     WebSocketTask::probe(worker.clone(), inner, link.clone(), read, key, agreed);
-                start(&worker, task, &link, &early, may);
+                begin_probe(&worker, key, &link);
+                start(&worker, task, early);
             }
             Err(None) => {}
             Err(Some(stream)) => {
@@ -124,7 +125,8 @@ pub(crate) fn probe(server: Arc<ServerInner>, mut request: Request<()>, found: F
                     key,
                     agreed,
                 );
-                start(&worker, task, &link, &[], may);
+                begin_probe(&worker, key, &link);
+                start(&worker, task, Vec::new());
             }
         }
     });
@@ -133,17 +135,24 @@ pub(crate) fn probe(server: Arc<ServerInner>, mut request: Request<()>, found: F
 
 fn start<S: crate::worker::Stream>(
     worker: &Arc<Worker>,
-    mut task: WebSocketTask<S>,
-    link: &Arc<Link>,
-    early: &[u8],
-    may: bool,
+    task: WebSocketTask<S>,
+    early: Vec<u8>,
 ) {
-    if may {
-        task.feed(early);
-    } else {
+    worker.spawn(task.with_early(early));
+}
+
+/// Asks whether a WebSocket may probe, and makes it known to its session.
+fn begin_probe(worker: &Arc<Worker>, key: Key, link: &Arc<Link>) {
+    let may = worker.call(|shard| {
+        let may = shard.probe_opened(key);
+        if may && let Some(session) = shard.session_mut(key) {
+            session.io.probe = Some(link.clone());
+        }
+        may
+    });
+    if !may {
         link.close(sockeye_websocket::close_code::NO_STATUS);
     }
-    worker.spawn(task);
 }
 
 /// A plain WebSocket, for the application.
@@ -257,7 +266,7 @@ fn carry(
     slot: SessionSlot,
     agreed: Option<Agreed>,
     stream: Taken,
-    early: &[u8],
+    early: Vec<u8>,
 ) {
     let options = server.config.deflate.as_ref();
     let deflate = agreed
@@ -275,7 +284,7 @@ fn carry(
             let (key, _) = open_session(server, worker, route, request, writer, slot);
             let (inner, here) = (server.clone(), worker.clone());
             let task = WebSocketTask::carrier(here, inner, link.clone(), read, key, agreed);
-            start(worker, task, &link, early, true);
+            start(worker, task, early);
         }
         Taken::Other(stream) => {
             let link = Arc::new(Link::new(None));
@@ -287,7 +296,7 @@ fn carry(
             let (inner, here) = (server.clone(), worker.clone());
             let task =
                 WebSocketTask::carrier(here, inner, link.clone(), Whole(stream), key, agreed);
-            start(worker, task, &link, early, true);
+            start(worker, task, early);
         }
     }
 }

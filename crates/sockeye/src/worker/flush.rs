@@ -254,6 +254,9 @@ impl Worker {
             for key in keys {
                 self.prepare(&mut shard, *key, batches);
             }
+            if batches.is_empty() && shard.has_effects() {
+                self.request_turn();
+            }
         }
         for batch in batches.iter_mut() {
             batch.write();
@@ -264,6 +267,11 @@ impl Worker {
         let mut shard = self.state.lock();
         for batch in batches.drain(..) {
             settle(&mut shard, batch);
+        }
+        let more = shard.has_effects() || shard.is_dirty();
+        drop(shard);
+        if more {
+            self.request_turn();
         }
     }
 

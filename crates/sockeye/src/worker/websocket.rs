@@ -173,6 +173,8 @@ pub(crate) struct WebSocketTask<S: Stream> {
     standing: Standing,
     paused: bool,
     blocked: bool,
+    /// Bytes that came with the handshake.
+    early: Vec<u8>,
     /// Something rare is going on.
     rare: Option<Rare>,
 }
@@ -228,14 +230,15 @@ impl<S: Stream> WebSocketTask<S> {
             standing,
             paused: false,
             blocked: false,
+            early: Vec::new(),
             rare: None,
         }
     }
 
-    /// Takes in bytes that came with the handshake.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        let mut bytes = bytes.to_vec();
-        self.take_in(&mut bytes);
+    /// Bytes that came with the handshake: taken in first.
+    pub(crate) fn with_early(mut self, bytes: Vec<u8>) -> Self {
+        self.early = bytes;
+        self
     }
 
     /// Decodes and dispatches what was read.
@@ -333,6 +336,7 @@ impl<S: Stream> WebSocketTask<S> {
                 return;
             };
             session.io.connection.set_transport(Transport::WebSocket);
+            session.io.probe = None;
             let writer = Writer::WebSocket { link, deflate };
             let before = std::mem::replace(&mut session.io.writer, writer);
             if let Writer::Polling { poll: Some(poll) } = before {
@@ -379,6 +383,14 @@ impl<S: Stream> WebSocketTask<S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.standing == Standing::Probe {
+            // The answer to a probe is written at once: not before the connection is writable.
+            ready!(self.link.poll_writable(cx));
+        }
+        if !self.early.is_empty() {
+            let mut early = std::mem::take(&mut self.early);
+            self.take_in(&mut early);
+        }
         for _ in 0..MAX_READS {
             if self.paused || self.link.is_closed() {
                 return Poll::Ready(());
