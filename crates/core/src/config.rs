@@ -14,7 +14,7 @@ pub struct Config {
     pub connect_timeout: u64,
     /// Time for a transport upgrade to finish. Default 10,000.
     pub upgrade_timeout: u64,
-    /// Time without progress after which a connection with bytes to write is closed. Default 20,000.
+    /// Time without progress after which a connection with bytes to write is closed. Default 10,000.
     pub write_timeout: u64,
     /// Time for a polling client to fetch what is left after a close. Default 30,000.
     pub close_timeout: u64,
@@ -47,7 +47,7 @@ impl Default for Config {
             ping_timeout: 20_000,
             connect_timeout: 45_000,
             upgrade_timeout: 10_000,
-            write_timeout: 20_000,
+            write_timeout: 10_000,
             close_timeout: 30_000,
             max_queued_bytes: 4 << 20,
             max_total_queued_bytes: 1 << 30,

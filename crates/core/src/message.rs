@@ -139,12 +139,12 @@ impl Message {
         builder.build(class, false, &[])
     }
 
-    /// A WebSocket pong (RFC 6455 §5.5.3). It is volatile: a peer that floods us with pings and
-    /// does not read is owed the answer to the last one only.
+    /// A WebSocket pong (RFC 6455 §5.5.3). It counts like any other message: a peer that floods us
+    /// with pings and does not read the answers is a slow consumer.
     pub fn pong(payload: &[u8]) -> Self {
         let mut builder = MessageBuilder::with_capacity(payload.len(), PONG);
         builder.buffer.extend_from_slice(payload);
-        builder.build(Class::Volatile, false, &[])
+        builder.build(Class::Normal, false, &[])
     }
 
     /// Its class.

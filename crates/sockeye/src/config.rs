@@ -274,7 +274,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Time for a connection to take bytes that wait. Default 20 s.
+    /// Time for a connection to take some of the bytes that wait. Default 10 s.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.core.write_timeout = millis(timeout);
         self

@@ -229,8 +229,8 @@ impl WebSocket {
                     self.received.push_back(Message::Binary(data.into_bytes()));
                 }
                 Ok(Some(Event::Ping(data))) => {
-                    // One answer is owed for the last ping only (RFC 6455 §5.5.3).
-                    if !self.closing.is_sent() && self.answers.len() < 4096 {
+                    // Answers leave before the next read: they are never more than one read brings.
+                    if !self.closing.is_sent() {
                         self.answers.extend_from_slice(&pong_frame(&data));
                     }
                 }

@@ -184,7 +184,7 @@ settings! {
          answered 413. Announced to clients as `maxPayload`. Memory grows with what has \
          arrived, never with what was announced; the worst case per connection is this size.";
 
-    WRITE_TIMEOUT: "engine.write_timeout_ms", "write-timeout-ms", ms(100, DAY_MS), Integer(20_000),
+    WRITE_TIMEOUT: "engine.write_timeout_ms", "write-timeout-ms", ms(100, DAY_MS), Integer(10_000),
         "Time a connection has to take some of the bytes that wait for it",
         "A connection that takes none in this time is closed, so that a peer that vanished in the \
          middle of a message does not hold its queue until the heartbeat notices.";

@@ -294,7 +294,7 @@ impl Worker {
 /// Answers the poll a client holds open, if something waits for it.
 pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
     let Some(payload) = shard.take_payload(key, MAX_PAYLOAD) else {
-        return;
+        return shard.drained(key);
     };
     let Some(session) = shard.session_mut(key) else {
         return;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockeye_core::{Key, Message, ProbeReply};
+use sockeye_core::{Key, Message, ProbeReply, Queued};
 use sockeye_protocol::engine::Transport;
 use sockeye_websocket::deflate::Agreed;
 use sockeye_websocket::{Event, Input, Reader, Role, close_code, close_frame, text_frame};
@@ -282,8 +282,11 @@ impl<S: Stream> WebSocketTask<S> {
             }),
             Event::Ping(data) => {
                 let pong = Arc::new(Message::pong(&data));
-                let _ = self.worker.call(|shard| shard.enqueue(key, &pong));
-                return;
+                let queued = self.worker.call(|shard| shard.enqueue(key, &pong));
+                if queued == Queued::Refused {
+                    let _ = self.worker.retry(key, &pong);
+                }
+                return self.worker.pump(&self.server);
             }
             Event::Pong(_) => return,
             Event::Close(frame) => {

@@ -68,7 +68,8 @@ impl Inflater {
             data = &data[read..];
             // In this order the first fault of the message is the one reported, however it is cut.
             let fits = written.min(limit.saturating_sub(into.len()));
-            into.push(&scratch[..fits], None)?;
+            let most = limit.saturating_sub(into.len() + fits);
+            into.push(&scratch[..fits], Some(most))?;
             if fits < written {
                 return Err(Error(Kind::InflatedTooBig));
             }
