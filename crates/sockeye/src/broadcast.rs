@@ -201,6 +201,12 @@ impl Broadcast {
         }
     }
 
+    /// Whether it reaches sockets of this node only. With the embedded engine there is no other
+    /// node, and the two are the same.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// How long acknowledgements are awaited. Default: the server's `ack_timeout`.
     pub fn timeout(self, timeout: Duration) -> Self {
         Broadcast {

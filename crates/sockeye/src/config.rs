@@ -33,12 +33,24 @@ impl Default for Recovery {
         Recovery {
             max_disconnection: Duration::from_secs(120),
             skip_middlewares: true,
-            store: EmbeddedConfig::default(),
+            store: {
+                let mut store = EmbeddedConfig::default();
+                // An event is queued to its sockets, or they are closed, well within this.
+                store.settle_ms = 5_000;
+                store
+            },
         }
     }
 }
 
 impl Recovery {
+    /// The bounds of the embedded store, with the time that this configuration gives.
+    pub(crate) fn store_config(&self) -> EmbeddedConfig {
+        let mut config = self.store.clone();
+        config.max_disconnection_ms = millis(self.max_disconnection);
+        config
+    }
+
     /// Recovery for clients that are away for at most `time`.
     pub fn within(time: Duration) -> Self {
         Recovery {

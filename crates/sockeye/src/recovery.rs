@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sockeye_cluster::{Form, Offset, Reply, SessionRecord, StoreError, StoredPacket};
@@ -338,6 +338,20 @@ pub(crate) fn save(
                 tracing::warn!(%error, "a session was not kept for recovery");
             }
         }),
+    }
+}
+
+/// How often what has expired is dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Drops what has expired, now and then, until the server is closed.
+pub(crate) async fn sweep(server: Arc<ServerInner>) {
+    while !server.is_closing() {
+        if let Err(error) = server.store.sweep(now_ms()).await {
+            tracing::warn!(%error, "expired sessions could not be dropped");
+        }
+        let stopped = server.stop.notified();
+        let _ = tokio::time::timeout(SWEEP_INTERVAL, stopped).await;
     }
 }
 

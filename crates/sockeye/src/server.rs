@@ -128,8 +128,8 @@ impl Server {
         } = builder;
         config.core = Arc::new(core);
         let store = store.unwrap_or_else(|| {
-            let bounds = config.recovery.clone().unwrap_or_default().store;
-            Arc::new(Embedded::new(bounds, crate::recovery::now_ms()))
+            let recovery = config.recovery.clone().unwrap_or_default();
+            Arc::new(Embedded::new(recovery.store_config(), crate::recovery::now_ms()))
         });
         let routes = vec![(config.path.clone().into_boxed_str(), Route::SocketIo)];
         let inner = Arc::new(ServerInner {
@@ -387,9 +387,12 @@ impl ServerInner {
     /// The workers, started if they were not.
     pub(crate) fn workers(self: &Arc<Self>) -> &[Arc<Worker>] {
         self.workers.get_or_init(|| {
-            (0..self.config.workers)
-                .map(|index| start_worker(self, index as u8))
-                .collect()
+            let start = |index| start_worker(self, index as u8);
+            let workers: Vec<_> = (0..self.config.workers).map(start).collect();
+            if self.config.recovery.is_some() {
+                workers[0].spawn(crate::recovery::sweep(self.clone()));
+            }
+            workers
         })
     }
 

@@ -1,0 +1,3 @@
+//! The library as its users meet it: a server on a real port, clients that speak the protocol.
+
+mod support;

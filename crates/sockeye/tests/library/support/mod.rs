@@ -1,0 +1,117 @@
+//! What the tests stand on: a server on a port of its own, a client that does what it is told.
+
+pub(crate) mod client;
+pub(crate) mod http;
+pub(crate) mod tls;
+pub(crate) mod websocket;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use sockeye::{Server, ServerBuilder};
+
+pub(crate) use client::{Client, Packet};
+pub(crate) use http::{Polling, request};
+pub(crate) use websocket::{Frame, Wire};
+
+/// Longest wait for anything; reached only when a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that listens.
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+}
+
+impl Running {
+    /// A server with all defaults and one worker.
+    pub(crate) fn start(setup: impl FnOnce(&Server)) -> Self {
+        Self::with(Server::builder().workers(1), setup)
+    }
+
+    pub(crate) fn with(builder: ServerBuilder, setup: impl FnOnce(&Server)) -> Self {
+        let server = builder.build();
+        setup(&server);
+        Self::serve(server)
+    }
+
+    /// Lets a server listen that is set up already.
+    pub(crate) fn serve(server: Server) -> Self {
+        let (listener, address) = listen();
+        let serving = server.clone();
+        tokio::spawn(async move { serving.serve(listener).await });
+        Running { server, address }
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// A counter or gauge, without its prefix.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        metric(&self.server, name).await
+    }
+
+    /// Waits until a counter or gauge has a value.
+    pub(crate) async fn until_metric(&self, name: &str, value: u64) {
+        eventually(name, async || self.metric(name).await == value).await;
+    }
+
+    /// Waits until nothing is left of any client.
+    pub(crate) async fn until_empty(&self) {
+        let mut last = String::new();
+        let empty = async || {
+            let gauges = self.server.gauges().await;
+            last = format!("{gauges:?}");
+            gauges.sessions == 0
+                && gauges.sockets == 0
+                && gauges.rooms == 0
+                && gauges.timers == 0
+                && gauges.queued_bytes == 0
+        };
+        eventually_said(empty, "nothing is left").await;
+        drop(last);
+    }
+}
+
+/// A listener on a free port.
+pub(crate) fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+pub(crate) async fn metric(server: &Server, name: &str) -> u64 {
+    let text = server.metrics().await;
+    let total = format!("sockeye_{name}_total ");
+    let gauge = format!("sockeye_{name} ");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&total).or(line.strip_prefix(&gauge)));
+    line.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
+        .parse()
+        .expect("a number")
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually_said(condition, what).await;
+}
+
+async fn eventually_said(mut condition: impl AsyncFnMut() -> bool, what: &str) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, waiting).await;
+    assert!(done.is_ok(), "never came true: {what}");
+}
+
+/// Awaits something that must come.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("never came: {what}"))
+}
