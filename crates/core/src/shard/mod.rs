@@ -32,7 +32,7 @@ pub use engine::{PostError, ProbeReply};
 pub use membership::RoomError;
 
 /// Deadlines are kept to this many milliseconds.
-const TICK: u64 = 5;
+const TICK: u64 = 1;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -71,7 +71,8 @@ impl<H: Host> Shard<H> {
         if let Some(timer) = session.heartbeat.take() {
             self.wheel.cancel(timer);
         }
-        let timer = self.arm(self.now + after, Timer::Heartbeat(key));
+        let deadline = coarse(self.now + after, after);
+        let timer = self.arm(deadline, Timer::Heartbeat(key));
         if let Some(session) = self.sessions.get_mut(key) {
             session.heartbeat = Some(timer);
         }
@@ -171,5 +172,14 @@ impl<H: Host> Shard<H> {
         let ping = self.ping.clone();
         let _ = self.enqueue(key, &ping);
         self.arm_heartbeat(key, self.config.ping_timeout);
+    }
+}
+
+/// A deadline that is far away may be late by a hundredth, so that the heartbeats of many
+/// connections share their wakes.
+fn coarse(deadline: u64, after: u64) -> u64 {
+    match after / 256 {
+        0..8 => deadline,
+        grain => deadline.next_multiple_of(grain),
     }
 }
