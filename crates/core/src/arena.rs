@@ -50,6 +50,11 @@ pub struct Arena<T> {
     chunks: Vec<Vec<Entry<T>>>,
     free: Vec<u32>,
     len: usize,
+    /// The generation of entries in a new chunk: higher than any that was given out before the
+    /// memory of that chunk's predecessor went back.
+    fresh: u32,
+    /// The highest generation that any entry has reached.
+    highest: u32,
 }
 
 impl<T> Default for Arena<T> {
@@ -58,6 +63,8 @@ impl<T> Default for Arena<T> {
             chunks: Vec::new(),
             free: Vec::new(),
             len: 0,
+            fresh: 1,
+            highest: 1,
         }
     }
 }
@@ -85,10 +92,10 @@ impl<T> Arena<T> {
             .expect("a chunk with room was just ensured");
         let key = Key {
             slot: (base + chunk.len()) as u32,
-            generation: 1,
+            generation: self.fresh,
         };
         chunk.push(Entry {
-            generation: 1,
+            generation: self.fresh,
             value: Some(make(key)),
         });
         key
@@ -137,6 +144,7 @@ impl<T> Arena<T> {
         }
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
+        self.highest = self.highest.max(entry.generation);
         self.free.push(key.slot);
         self.len -= 1;
         if self.len == 0 {
@@ -171,11 +179,20 @@ impl<T> Arena<T> {
         })
     }
 
-    /// Gives the free list's memory back. The entries stay: their generations are what makes a
-    /// stale key harmless.
+    /// Gives the memory back that a herd has left behind, all but the first chunk. What comes
+    /// later starts above every generation there has been, so that a stale key stays harmless.
     fn release(&mut self) {
-        self.free.sort_unstable_by(|a, b| b.cmp(a));
-        self.free.shrink_to_fit();
+        self.fresh = self.highest;
+        self.chunks.truncate(1);
+        self.chunks.shrink_to_fit();
+        let kept = self.chunks.first().map_or(0, Vec::len) as u32;
+        self.free = (0..kept).rev().collect();
+    }
+
+    /// Entries for which memory is held.
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.chunks.len() * CHUNK
     }
 }
 
@@ -216,5 +233,30 @@ mod tests {
         }
         assert_eq!(arena.at(3).map(|(_, n)| *n), Some(3));
         assert_eq!(arena.at(5000), None);
+    }
+
+    #[test]
+    fn a_herd_that_has_gone_leaves_one_chunk_and_no_key_that_finds_anything() {
+        let mut arena = Arena::default();
+        let mut stale = std::collections::HashSet::new();
+        for round in 0..5 {
+            let keys: Vec<_> = (0..1000).map(|n| arena.insert_with(|_| n)).collect();
+            for key in &keys {
+                assert!(stale.insert(*key), "{key:?} was given out twice");
+            }
+            // Some slots are used more often than others.
+            for key in &keys[..(round + 1) * 100] {
+                arena.remove(*key);
+                let again = arena.insert_with(|_| 0);
+                assert!(stale.insert(again), "{again:?} was given out twice");
+            }
+            let living: Vec<_> = arena.iter().map(|(key, _)| key).collect();
+            for key in living {
+                arena.remove(key);
+            }
+            assert!(arena.is_empty());
+            assert_eq!(arena.capacity(), CHUNK);
+            assert!(stale.iter().all(|key| arena.get(*key).is_none()));
+        }
     }
 }

@@ -20,7 +20,9 @@ pub struct Config {
     pub close_timeout: u64,
     /// Bytes that may wait for one connection. Default 4 MiB.
     pub max_queued_bytes: usize,
-    /// Bytes that may wait for all connections of the shard together. Default 1 GiB.
+    /// Bytes that may wait for all connections of the shard together; a message that waits for
+    /// several counts for each. Once they do, each connection may have its equal share of this
+    /// waiting, so that those that do not read are ended. Default 1 GiB.
     pub max_total_queued_bytes: usize,
     /// Events that may wait for a handler of their socket before reading stops. Default 64.
     pub max_waiting_events: usize,

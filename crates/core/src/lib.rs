@@ -31,7 +31,7 @@ pub use config::Config;
 pub use host::{AckWaiter, Effect, EngineData, Host};
 pub use inbound::{Admission, Inbound};
 pub use message::{Class, Message, MessageBuilder};
-pub use outbound::{Outbound, Queued};
+pub use outbound::{Backlog, Outbound, Queued};
 pub use rooms::{Joined, Left, Rooms};
 pub use session::{Kind, Session};
 pub use shard::{Delivery, PostError, ProbeReply, RoomError, Shard, Target};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::message::{Class, Message};
 
@@ -24,6 +25,32 @@ impl Queued {
     }
 }
 
+/// Bytes that wait in all the queues of one shard.
+///
+/// Every queue made by [`Outbound::counted_in`] adds to it what it takes and subtracts what
+/// leaves it, also when it is dropped: so it is their sum at any time, whoever empties them.
+#[derive(Clone, Default, Debug)]
+pub struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    /// The sum, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    // Only the shard's owner changes its queues, so there is no update to be lost between a
+    // load and a store, and no price of an atomic addition to be paid for each packet.
+
+    fn add(&self, bytes: usize) {
+        self.0.store(self.bytes() + bytes, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, bytes: usize) {
+        let left = self.bytes().saturating_sub(bytes);
+        self.0.store(left, Ordering::Relaxed);
+    }
+}
+
 /// The outbound queue of one connection.
 ///
 /// An entry is a pointer to a shared [`Message`]. A message with attachments is one entry: it is
@@ -31,11 +58,15 @@ impl Queued {
 #[derive(Debug, Default)]
 pub struct Outbound {
     entries: Entries,
+    /// Bytes of the entries and those held.
     bytes: usize,
     /// Bytes of the first entry that have left already.
     sent: usize,
     /// Entries at the front that a writer holds: they may not be dropped or replaced.
-    in_flight: usize,
+    in_flight: u32,
+    /// Bytes that a writer has taken out in a form of its own and not yet written.
+    held: u32,
+    backlog: Option<Backlog>,
 }
 
 /// Most connections hold nothing most of the time, and one packet when they hold something:
@@ -49,7 +80,14 @@ enum Entries {
 }
 
 impl Outbound {
-    /// Bytes that wait.
+    /// An empty queue whose bytes count in `backlog` too.
+    pub fn counted_in(backlog: &Backlog) -> Self {
+        let mut queue = Outbound::default();
+        queue.backlog = Some(backlog.clone());
+        queue
+    }
+
+    /// Bytes that wait, those included that a writer holds in a form of its own.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -86,7 +124,7 @@ impl Outbound {
             }
         }
         self.conflate(message);
-        self.bytes += cost;
+        self.grow(cost);
         self.entries = match std::mem::take(&mut self.entries) {
             Entries::Empty => Entries::One(message.clone()),
             Entries::One(first) => {
@@ -140,7 +178,7 @@ impl Outbound {
                 message?
             }
         };
-        self.bytes = self.bytes.saturating_sub(message.cost());
+        self.shrink(message.cost());
         self.sent = 0;
         self.in_flight = self.in_flight.saturating_sub(1);
         Some(message)
@@ -153,17 +191,49 @@ impl Outbound {
 
     /// Records that a writer holds the first `entries` messages, or that it holds none any more.
     pub fn set_in_flight(&mut self, entries: usize) {
-        self.in_flight = entries;
+        self.in_flight = entries.try_into().unwrap_or(u32::MAX);
+    }
+
+    /// Records that a writer has taken messages out and holds `bytes` bytes of them, in a form of
+    /// its own, that have not left yet.
+    pub fn set_held(&mut self, bytes: usize) {
+        let before = self.held;
+        self.held = bytes.try_into().unwrap_or(u32::MAX);
+        self.grow(self.held as usize);
+        self.shrink(before as usize);
     }
 
     /// Messages at the front that have begun to leave or may do so at any moment.
     fn begun(&self) -> usize {
-        self.in_flight.max(usize::from(self.sent > 0))
+        (self.in_flight as usize).max(usize::from(self.sent > 0))
     }
 
     /// Forgets everything that waits.
     pub fn clear(&mut self) {
-        *self = Outbound::default();
+        self.entries = Entries::Empty;
+        self.shrink(self.bytes);
+        (self.sent, self.in_flight, self.held) = (0, 0, 0);
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(backlog) = &self.backlog {
+            backlog.add(bytes);
+        }
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(backlog) = &self.backlog {
+            backlog.subtract(bytes);
+        }
+    }
+
+    /// Forgets the only entry, which has not begun to leave.
+    fn drop_only(&mut self) {
+        if let Entries::One(only) = std::mem::take(&mut self.entries) {
+            self.shrink(only.cost());
+        }
     }
 
     fn drop_volatile(&mut self) -> usize {
@@ -175,7 +245,7 @@ impl Outbound {
             if begun > 0 || only.class() != Class::Volatile {
                 return 0;
             }
-            self.clear();
+            self.drop_only();
             return 1;
         };
         let (before, mut index, mut freed) = (many.len(), 0, 0);
@@ -189,7 +259,7 @@ impl Outbound {
         if many.is_empty() {
             self.entries = Entries::Empty;
         }
-        self.bytes -= freed;
+        self.shrink(freed);
         dropped
     }
 
@@ -206,14 +276,22 @@ impl Outbound {
         let Some(position) = position else { return };
         match &mut self.entries {
             Entries::Empty => {}
-            Entries::One(_) => self.clear(),
+            Entries::One(_) => self.drop_only(),
             Entries::Many(many) => {
                 let cost = many.remove(position).map_or(0, |old| old.cost());
-                self.bytes -= cost;
                 if many.is_empty() {
                     self.entries = Entries::Empty;
                 }
+                self.shrink(cost);
             }
+        }
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if let Some(backlog) = &self.backlog {
+            backlog.subtract(self.bytes);
         }
     }
 }
@@ -305,21 +383,44 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_always_equal_the_sum_of_what_waits(
-            steps in proptest::collection::vec((0u8..3, 0usize..40, any::<bool>()), 0..60)
+            steps in proptest::collection::vec((0u8..3, 0usize..40, 0u8..6, any::<bool>()), 0..60)
         ) {
-            let mut queue = Outbound::default();
-            for (class, len, pop) in steps {
+            let backlog = Backlog::default();
+            let mut queues = [Outbound::counted_in(&backlog), Outbound::counted_in(&backlog)];
+            let mut held = [0, 0];
+            for (class, len, then, which) in steps {
+                let (queue, held) = (&mut queues[usize::from(which)], &mut held[usize::from(which)]);
                 let class = [Class::Volatile, Class::Normal, Class::Control][class as usize];
-                let _ = queue.push(&message(len, class), 200);
-                if pop {
-                    queue.pop();
-                } else if !queue.is_empty() {
-                    queue.set_sent(1);
+                let message = Message::text(&"m".repeat(len), class);
+                let key = (then == 5).then(|| "key".into());
+                let message = key.map_or(message, |key| {
+                    Message::text("keyed", class).with_conflation_key(key)
+                });
+                let _ = queue.push(&Arc::new(message), 200);
+                match then {
+                    0 | 1 => drop(queue.pop()),
+                    2 if !queue.is_empty() => queue.set_sent(1),
+                    3 => {
+                        *held = len;
+                        queue.set_held(len);
+                    }
+                    4 if len == 0 => {
+                        queue.clear();
+                        *held = 0;
+                    }
+                    _ => {}
                 }
-                prop_assert_eq!(queue.bytes(), queue.iter().map(|m| m.cost()).sum::<usize>());
+                let waiting = queue.iter().map(|m| m.cost()).sum::<usize>();
+                prop_assert_eq!(queue.bytes(), waiting + *held);
                 prop_assert_eq!(queue.len(), queue.iter().count());
                 prop_assert_eq!(queue.is_empty(), queue.len() == 0);
+                prop_assert_eq!(backlog.bytes(), queues[0].bytes() + queues[1].bytes());
             }
+            let [first, second] = queues;
+            drop(first);
+            prop_assert_eq!(backlog.bytes(), second.bytes());
+            drop(second);
+            prop_assert_eq!(backlog.bytes(), 0);
         }
     }
 }

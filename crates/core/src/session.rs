@@ -17,6 +17,25 @@ pub enum Kind {
     Raw,
 }
 
+/// What only a session has that comes or goes, or has left a namespace.
+#[derive(Default, Debug)]
+pub(crate) struct Transition {
+    /// Namespaces asked for and not yet answered.
+    pub(crate) pending: Vec<Box<str>>,
+    /// Namespaces this side has left: a packet for one may still be on its way.
+    pub(crate) left: Vec<u32>,
+    /// Why the session ends as soon as what is queued has left.
+    pub(crate) closing: Option<(CloseReason, &'static str)>,
+}
+
+/// The deadlines of an upgrade that is under way.
+#[derive(Debug)]
+pub(crate) struct Upgrading {
+    pub(crate) timeout: TimerId,
+    /// When to free a poll the next time, once the probe was answered.
+    pub(crate) noop: Option<TimerId>,
+}
+
 /// The state of one engine session.
 #[derive(Debug)]
 pub struct Session<Io> {
@@ -26,18 +45,14 @@ pub struct Session<Io> {
     pub(crate) decoder: Decoder,
     /// Namespaces joined: the namespace's number and the socket.
     pub(crate) sockets: SmallVec<[(u32, Key); 1]>,
-    /// Namespaces this side has left: a packet for one may still be on its way.
-    pub(crate) left: SmallVec<[u32; 2]>,
-    /// Namespaces asked for and not yet answered.
-    pub(crate) pending: SmallVec<[Box<str>; 0]>,
+    pub(crate) transition: Option<Box<Transition>>,
     pub(crate) heartbeat: Option<TimerId>,
-    /// The one deadline beside the heartbeat that is armed when something is unfinished.
-    pub(crate) joining: Option<TimerId>,
-    pub(crate) upgrading: Option<TimerId>,
+    /// The time left to join a first namespace or, once closing, to fetch what is queued.
+    pub(crate) patience: Option<TimerId>,
+    pub(crate) upgrading: Option<Box<Upgrading>>,
     pub(crate) writing: Option<TimerId>,
     pub(crate) dirty: bool,
     pub(crate) paused: bool,
-    pub(crate) closing: Option<(CloseReason, &'static str)>,
     /// The kernel refused bytes of this connection.
     pub blocked: bool,
     /// What waits to be written.
@@ -64,7 +79,30 @@ impl<Io> Session<Io> {
 
     /// Whether the session only waits for what is queued to leave.
     pub fn is_closing(&self) -> bool {
-        self.closing.is_some()
+        self.closing().is_some()
+    }
+
+    pub(crate) fn closing(&self) -> Option<(CloseReason, &'static str)> {
+        self.transition.as_ref()?.closing
+    }
+
+    pub(crate) fn pending(&self) -> &[Box<str>] {
+        self.transition.as_ref().map_or(&[], |rare| &rare.pending)
+    }
+
+    pub(crate) fn has_left(&self, space: u32) -> bool {
+        let left = |rare: &Transition| rare.left.contains(&space);
+        self.transition.as_deref().is_some_and(left)
+    }
+
+    /// Changes what few sessions have, and gives its memory back when nothing is left of it.
+    pub(crate) fn transition<R>(&mut self, change: impl FnOnce(&mut Transition) -> R) -> R {
+        let rare = self.transition.get_or_insert_default();
+        let result = change(rare);
+        if rare.pending.is_empty() && rare.left.is_empty() && rare.closing.is_none() {
+            self.transition = None;
+        }
+        result
     }
 
     /// Whether a ping of ours is unanswered.

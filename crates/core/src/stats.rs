@@ -22,6 +22,8 @@ pub struct Stats {
     pub events_dropped: u64,
     /// Volatile packets dropped.
     pub volatile_dropped: u64,
+    /// Packets refused or dropped because too much waited on all connections together.
+    pub total_queue_refusals: u64,
     /// Connections closed because they did not take what they were sent.
     pub slow_consumers: u64,
     /// Connections closed because a write made no progress in time.
@@ -52,6 +54,7 @@ impl Stats {
         self.events += other.events;
         self.events_dropped += other.events_dropped;
         self.volatile_dropped += other.volatile_dropped;
+        self.total_queue_refusals += other.total_queue_refusals;
         self.slow_consumers += other.slow_consumers;
         self.write_timeouts += other.write_timeouts;
         self.ping_timeouts += other.ping_timeouts;

@@ -287,6 +287,7 @@ impl Broadcast {
                     shard.refuse_ack(*key, id);
                 }
             }
+            shard.end_full();
             collector.shard_done();
         });
         let _ = done.await;
@@ -467,9 +468,7 @@ impl NamespaceInner {
                     except: &except,
                 };
                 shard.broadcast(&namespace.name, target, &message);
-                for key in shard.take_full() {
-                    shard.overflow(key);
-                }
+                shard.end_full();
             });
         }
     }

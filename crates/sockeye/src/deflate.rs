@@ -60,10 +60,10 @@ impl Outgoing {
     /// Compresses up to `max` bytes of what waits with the connection's own window.
     pub(crate) fn stage(&mut self, out: &mut Outbound, max: usize) {
         let threshold = self.threshold;
+        let mut bytes = self.staged_bytes();
         let Some(own) = &mut self.own else { return };
-        let mut bytes: usize = own.staged.iter().map(Bytes::len).sum();
         while bytes < max {
-            let Some(message) = out.pop() else { return };
+            let Some(message) = out.pop() else { break };
             let limit = if message.compress() {
                 threshold
             } else {
@@ -78,6 +78,12 @@ impl Outgoing {
             bytes += wire.len();
             own.staged.push_back(wire);
         }
+        out.set_held(bytes);
+    }
+
+    /// Bytes compressed and not yet written.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.staged().map(Bytes::len).sum()
     }
 
     pub(crate) fn staged(&self) -> impl Iterator<Item = &Bytes> {

@@ -121,7 +121,7 @@ pub(crate) fn render(metrics: &Metrics, stats: &Stats, gauges: &Gauges) -> Strin
     text
 }
 
-fn stats_rows(s: &Stats) -> [(&'static str, &'static str, u64); 17] {
+fn stats_rows(s: &Stats) -> [(&'static str, &'static str, u64); 18] {
     [
         (
             "sessions_opened",
@@ -155,6 +155,11 @@ fn stats_rows(s: &Stats) -> [(&'static str, &'static str, u64); 17] {
             "volatile_dropped",
             "Volatile packets dropped.",
             s.volatile_dropped,
+        ),
+        (
+            "total_queue_refusals",
+            "Packets refused or dropped: too much waited in all.",
+            s.total_queue_refusals,
         ),
         (
             "slow_consumers",

@@ -600,6 +600,7 @@ impl Emitter {
                 && shard.send(key, &message) != Queued::Queued
             {
                 shard.refuse_ack(key, id);
+                shard.end_full();
             }
         });
         let answer = receiver
@@ -798,7 +799,9 @@ impl Socket {
         let connection = connection.clone();
         worker.submit(move |shard| {
             connection.in_transit.fetch_sub(cost, Ordering::Relaxed);
-            let _ = shard.send(key, &message);
+            if shard.send(key, &message) == Queued::Refused {
+                shard.overflow(connection.key());
+            }
         });
         Queued::Queued
     }

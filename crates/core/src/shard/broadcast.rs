@@ -32,6 +32,7 @@ pub struct Delivery {
 impl<H: Host> Shard<H> {
     /// Hands a packet to one socket's connection.
     pub fn send(&mut self, socket: Key, message: &Arc<Message>) -> Queued {
+        self.end_full();
         let Some(state) = self.sockets.get(socket).filter(|state| !state.leaving) else {
             return Queued::Refused;
         };
@@ -58,6 +59,7 @@ impl<H: Host> Shard<H> {
         target: Target<'_>,
         message: &Arc<Message>,
     ) -> Delivery {
+        self.end_full();
         let slots = self.resolve_slots(namespace, target);
         let mut delivery = Delivery::default();
         for slot in &slots {

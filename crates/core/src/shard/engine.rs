@@ -13,7 +13,8 @@ use sockeye_protocol::socketio::Decoder;
 use crate::arena::Key;
 use crate::host::{Effect, EngineData, Host};
 use crate::message::{Class, Message};
-use crate::session::{Kind, Session};
+use crate::outbound::Outbound;
+use crate::session::{Kind, Session, Upgrading};
 use crate::shard::{Shard, Timer};
 
 /// Packets that one polling body may hold.
@@ -55,27 +56,24 @@ impl<H: Host> Shard<H> {
             engine: ServerSession::new(transport),
             decoder: Decoder::new(self.config.parser),
             sockets: Default::default(),
-            left: Default::default(),
-            pending: Default::default(),
+            transition: None,
             heartbeat: None,
-            joining: None,
+            patience: None,
             upgrading: None,
             writing: None,
             dirty: false,
             paused: false,
-            closing: None,
             blocked: false,
-            out: Default::default(),
+            out: Outbound::counted_in(&self.backlog),
             io,
         });
         self.stats.sessions_opened += 1;
         self.index_session(key, &id);
         self.arm_heartbeat(key, self.config.ping_interval);
         if kind == Kind::SocketIo {
-            let deadline = self.now + self.config.connect_timeout;
-            let timer = self.arm(deadline, Timer::Join(key));
+            let timer = self.arm(self.config.connect_timeout, Timer::Join(key));
             if let Some(session) = self.sessions.get_mut(key) {
-                session.joining = Some(timer);
+                session.patience = Some(timer);
             }
         }
         let open = OpenPacket {
@@ -177,7 +175,9 @@ impl<H: Host> Shard<H> {
 
     /// A POST was given up before its body was complete.
     pub fn post_aborted(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         if let PacketAction::Close(reason) = session.engine.post_aborted() {
             self.close_now(key, reason, "POST given up by the client");
         }
@@ -219,9 +219,10 @@ impl<H: Host> Shard<H> {
         if session.engine.probe_opened() == ProbeOutcome::Refused {
             return false;
         }
-        let timer = self.arm(self.now + self.config.upgrade_timeout, Timer::Upgrade(key));
+        let timeout = self.arm(self.config.upgrade_timeout, Timer::Upgrade(key));
         if let Some(session) = self.sessions.get_mut(key) {
-            session.upgrading = Some(timer);
+            let noop = None;
+            session.upgrading = Some(Box::new(Upgrading { timeout, noop }));
         }
         true
     }
@@ -232,8 +233,10 @@ impl<H: Host> Shard<H> {
             return ProbeReply::Close;
         };
         let Ok(packet) = Packet::from_text(text) else {
+            self.probe_closed(key);
             return ProbeReply::Close;
         };
+        let probing = session.engine.is_upgrading();
         match session.engine.probe_packet(&packet) {
             ProbeAction::SendProbePong => {
                 self.free_poll(key);
@@ -247,7 +250,12 @@ impl<H: Host> Shard<H> {
                 self.switched(key, Deadline::Ping);
                 ProbeReply::Switch
             }
-            ProbeAction::CloseProbe => ProbeReply::Close,
+            ProbeAction::CloseProbe => {
+                if probing {
+                    self.upgrade_failed(key);
+                }
+                ProbeReply::Close
+            }
         }
     }
 
@@ -256,11 +264,8 @@ impl<H: Host> Shard<H> {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if let Some(timer) = session.upgrading.take() {
-            self.wheel.cancel(timer);
-        }
         if session.engine.probe_closed() {
-            self.stats.upgrades_failed += 1;
+            self.upgrade_failed(key);
         }
     }
 
@@ -279,16 +284,23 @@ impl<H: Host> Shard<H> {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.closing.is_some() {
+        if session.is_closing() {
             return;
         }
         session.engine.start_closing();
-        session.closing = Some((reason, detail));
+        session.transition(|rare| rare.closing = Some((reason, detail)));
+        let patience = session.patience.take();
         let sockets: Vec<_> = session.sockets.iter().map(|(_, socket)| *socket).collect();
         for socket in sockets {
             self.begin_disconnect(socket, reason, detail);
         }
-        self.arm(self.now + self.config.close_timeout, Timer::Close(key));
+        if let Some(timer) = patience {
+            self.wheel.cancel(timer);
+        }
+        let timer = self.arm(self.config.close_timeout, Timer::Close(key));
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.patience = Some(timer);
+        }
         self.mark_dirty(key);
     }
 
@@ -297,8 +309,12 @@ impl<H: Host> Shard<H> {
     /// Over polling the end is told by a poll of its own: a stock client that found it behind
     /// packets in one answer would close before it has looked at them.
     pub fn drained(&mut self, key: Key) {
-        let Some(session) = self.sessions.get(key) else { return };
-        let Some((reason, detail)) = session.closing else { return };
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let Some((reason, detail)) = session.closing() else {
+            return;
+        };
         if session.out.is_empty() && session.engine.is_writable() {
             self.close_now(key, reason, detail);
         }
@@ -314,15 +330,11 @@ impl<H: Host> Shard<H> {
         for socket in sockets {
             self.begin_disconnect(socket, reason, detail);
         }
+        self.end_upgrade(key);
         let Some(session) = self.sessions.remove(key) else {
             return;
         };
-        let timers = [
-            session.heartbeat,
-            session.joining,
-            session.upgrading,
-            session.writing,
-        ];
+        let timers = [session.heartbeat, session.patience, session.writing];
         for timer in timers.into_iter().flatten() {
             self.wheel.cancel(timer);
         }
@@ -341,22 +353,57 @@ impl<H: Host> Shard<H> {
         let Some(session) = self.sessions.get(key) else {
             return;
         };
-        if !session.engine.is_upgrading() {
+        let Some(upgrading) = session.upgrading.as_deref() else {
             return;
-        }
+        };
+        // A client may repeat its probe: one timer is enough.
+        let armed = upgrading.noop.is_some();
         if session.engine.noop_due() && session.out.is_empty() {
             let noop = self.noop.clone();
             let _ = self.enqueue(key, &noop);
         }
-        self.arm(self.now + UPGRADE_NOOP_INTERVAL_MS, Timer::Noop(key));
+        if armed {
+            return;
+        }
+        let timer = self.arm(UPGRADE_NOOP_INTERVAL_MS, Timer::Noop(key));
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Some(upgrading) = &mut session.upgrading
+        {
+            upgrading.noop = Some(timer);
+        }
+    }
+
+    pub(crate) fn noop_timer_fired(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Some(upgrading) = &mut session.upgrading
+        {
+            upgrading.noop = None;
+        }
+        self.free_poll(key);
     }
 
     pub(crate) fn upgrade_timed_out(&mut self, key: Key) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.upgrading = None;
-        }
         self.probe_closed(key);
         self.effects.push(Effect::EndProbe { session: key });
+    }
+
+    fn upgrade_failed(&mut self, key: Key) {
+        self.stats.upgrades_failed += 1;
+        self.end_upgrade(key);
+    }
+
+    /// Cancels what waits for the end of an upgrade.
+    fn end_upgrade(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(upgrading) = session.upgrading.take() else {
+            return;
+        };
+        self.wheel.cancel(upgrading.timeout);
+        if let Some(timer) = upgrading.noop {
+            self.wheel.cancel(timer);
+        }
     }
 
     /// Takes in one engine packet; false when the session is over.
@@ -393,11 +440,7 @@ impl<H: Host> Shard<H> {
 
     fn switched(&mut self, key: Key, deadline: Deadline) {
         self.stats.upgrades += 1;
-        if let Some(session) = self.sessions.get_mut(key)
-            && let Some(timer) = session.upgrading.take()
-        {
-            self.wheel.cancel(timer);
-        }
+        self.end_upgrade(key);
         match deadline {
             Deadline::Ping => self.arm_heartbeat(key, self.config.ping_interval),
             Deadline::Pong => self.arm_heartbeat(key, self.config.ping_timeout),

@@ -50,13 +50,15 @@ impl<H: Host> Shard<H> {
         greeting: &[Arc<Message>],
         host: impl FnOnce(Key) -> H::Socket,
     ) -> Option<Key> {
-        let space = self.space_for(namespace);
         let session = self.sessions.get_mut(session_key)?;
-        let asked = session
-            .pending
-            .iter()
-            .position(|name| **name == **namespace)?;
-        session.pending.swap_remove(asked);
+        if session.is_closing() {
+            return None;
+        }
+        session.transition(|rare| {
+            let asked = rare.pending.iter().position(|name| **name == **namespace)?;
+            Some(rare.pending.swap_remove(asked))
+        })?;
+        let space = self.space_for(namespace);
         let mut inbound = Inbound::default();
         inbound.occupy();
         let socket = self.sockets.insert_with(|key| Socket {
@@ -74,11 +76,14 @@ impl<H: Host> Shard<H> {
             space.sockets.insert(socket.slot());
         }
         let session = self.sessions.get_mut(session_key)?;
-        session.left.retain(|left| *left != space);
+        if session.has_left(space) {
+            session.transition(|rare| rare.left.retain(|left| *left != space));
+        }
         session.sockets.push((space, socket));
-        if let Some(timer) = session.joining.take() {
+        if let Some(timer) = session.patience.take() {
             self.wheel.cancel(timer);
         }
+        self.end_full();
         for message in greeting {
             if self.enqueue(session_key, message) == Queued::Refused {
                 self.full.push(session_key);
@@ -93,7 +98,8 @@ impl<H: Host> Shard<H> {
         let Some(state) = self.sessions.get_mut(session) else {
             return;
         };
-        state.pending.retain(|name| **name != *namespace);
+        state.transition(|rare| rare.pending.retain(|name| **name != *namespace));
+        self.end_full();
         if self.enqueue(session, answer) == Queued::Refused {
             self.full.push(session);
         }
@@ -101,7 +107,7 @@ impl<H: Host> Shard<H> {
 
     /// Whether a connection of `session` to `namespace` is still being decided on.
     pub fn is_pending(&self, session: Key, namespace: &str) -> bool {
-        let pending = |s: &crate::Session<H::Io>| s.pending.iter().any(|n| **n == *namespace);
+        let pending = |s: &crate::Session<H::Io>| s.pending().iter().any(|n| **n == *namespace);
         self.sessions.get(session).is_some_and(pending)
     }
 
@@ -187,11 +193,12 @@ impl<H: Host> Shard<H> {
         self.spaces.iter().flatten().map(|space| &space.name)
     }
 
-    /// Forgets a namespace that has no socket left.
+    /// Forgets a namespace that has no socket left. One that is still leaving its rooms counts:
+    /// ask again when it has finished.
     pub fn forget_namespace(&mut self, namespace: &str) {
         if self
             .space(namespace)
-            .is_some_and(|space| !space.sockets.is_empty())
+            .is_some_and(|space| !space.sockets.is_empty() || !space.rooms.is_empty())
         {
             return;
         }
@@ -211,16 +218,18 @@ impl<H: Host> Shard<H> {
         }
         let (session, space) = (state.session, state.space);
         if let Some(session) = self.sessions.get_mut(session) {
-            session.left.push(space);
+            session.transition(|rare| rare.left.push(space));
         }
-        if let Some(space) = &self.spaces[space as usize] {
-            let packet = self.encode(|parser, out| {
+        let packet = self.spaces[space as usize].as_ref().map(|space| {
+            self.encode(|parser, out| {
                 let packet = socketio::encode_disconnect(parser, &space.name);
                 out.extend_from_slice(&packet.first);
-            });
-            let _ = self.enqueue(session, &Arc::new(packet));
-        }
+            })
+        });
         self.begin_disconnect(socket, CloseReason::ServerNamespaceDisconnect, "");
+        if let Some(packet) = packet {
+            self.tell(session, packet);
+        }
     }
 
     /// Disconnects a client from all its namespaces and closes its connection once it has been
@@ -234,6 +243,13 @@ impl<H: Host> Shard<H> {
             self.disconnect(socket);
         }
         self.close(session, CloseReason::ForcedServerClose, "");
+    }
+
+    /// Queues a packet that the client has to get: a connection without room for it is ended.
+    pub(crate) fn tell(&mut self, session: Key, packet: Message) {
+        if self.enqueue(session, &Arc::new(packet)) == Queued::Refused {
+            self.overflow(session);
+        }
     }
 
     /// Takes a socket out of delivery; its rooms stand until [`Shard::finish_disconnect`].
@@ -273,6 +289,9 @@ impl<H: Host> Shard<H> {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
+        if !socket.leaving {
+            return;
+        }
         let (space, id) = (socket.space, socket.id);
         if let Some(space) = self.spaces[space as usize].as_mut() {
             space.rooms.leave_all(key.slot());
@@ -296,7 +315,8 @@ impl<H: Host> Shard<H> {
             waiter.resolve(Err(AckFailure::Refused));
             return false;
         }
-        let timer = self.arm(self.now + timeout, Timer::Ack(socket, id));
+        let halves = [(id >> 32) as u32, id as u32];
+        let timer = self.arm(timeout, Timer::Ack(socket, halves));
         if let Some(state) = self.sockets.get_mut(socket) {
             state.acks.insert(id, timer, waiter);
         }

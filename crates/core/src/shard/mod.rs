@@ -20,7 +20,7 @@ use crate::arena::{Arena, Key};
 use crate::config::Config;
 use crate::host::{AckWaiter, Effect, Host};
 use crate::message::{Class, Message};
-use crate::outbound::Queued;
+use crate::outbound::{Backlog, Queued};
 use crate::session::Session;
 use crate::socket::Socket;
 use crate::space::Space;
@@ -34,6 +34,9 @@ pub use membership::RoomError;
 /// Deadlines are kept to this many milliseconds.
 const TICK: u64 = 1;
 
+/// Entries for which a list that is empty again may keep memory.
+const SPARE: usize = 1024;
+
 /// What a deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Timer {
@@ -44,7 +47,8 @@ pub(crate) enum Timer {
     Noop(Key),
     Write(Key),
     Close(Key),
-    Ack(Key, u64),
+    /// An id is two halves here, so that a timer needs no eight-byte alignment.
+    Ack(Key, [u32; 2]),
 }
 
 /// The state of one shard.
@@ -68,6 +72,7 @@ pub struct Shard<H: Host> {
     /// Connections that had no room for a normal packet.
     full: Vec<Key>,
     jitter: u64,
+    backlog: Backlog,
     ping: Arc<Message>,
     noop: Arc<Message>,
     pub(crate) stats: Stats,
@@ -94,6 +99,7 @@ impl<H: Host> Shard<H> {
             scratch: Vec::new(),
             full: Vec::new(),
             jitter: now | 1,
+            backlog: Backlog::default(),
             ping: Arc::new(Message::text("2", Class::Control)),
             noop: Arc::new(Message::text("6", Class::Control)),
             stats: Stats::default(),
@@ -108,6 +114,9 @@ impl<H: Host> Shard<H> {
     /// What to do now, in order. Empty most of the time.
     pub fn drain_effects(&mut self, into: &mut impl Extend<Effect<H>>) {
         into.extend(self.effects.drain(..));
+        if self.effects.capacity() > SPARE {
+            self.effects = Vec::new();
+        }
     }
 
     /// Whether something waits in [`Shard::drain_effects`].
@@ -195,12 +204,9 @@ impl<H: Host> Shard<H> {
         &mut self.stats
     }
 
-    /// Bytes that wait for all connections.
+    /// Bytes that wait for all connections, a shared message counted for each of them.
     pub fn queued_bytes(&self) -> usize {
-        self.sessions
-            .iter()
-            .map(|(_, session)| session.out.bytes())
-            .sum()
+        self.backlog.bytes()
     }
 
     /// Hands a packet to a connection. A volatile packet is dropped while bytes wait that the
@@ -208,10 +214,11 @@ impl<H: Host> Shard<H> {
     /// means that it is full: write what can be written and try again, or call
     /// [`Shard::overflow`].
     pub fn enqueue(&mut self, key: Key, message: &Arc<Message>) -> Queued {
+        let sessions = self.sessions.len().max(1);
         let Some(session) = self.sessions.get_mut(key) else {
             return Queued::Refused;
         };
-        if session.closing.is_some() {
+        if !session.engine.is_open() {
             return Queued::Refused;
         }
         if message.class() == Class::Volatile && (session.blocked || !session.engine.is_writable())
@@ -219,8 +226,16 @@ impl<H: Host> Shard<H> {
             self.stats.volatile_dropped += 1;
             return Queued::Dropped;
         }
-        let (queued, dropped) = session.out.push(message, self.config.max_queued_bytes);
+        let mut limit = self.config.max_queued_bytes;
+        let total = self.config.max_total_queued_bytes;
+        let full = self.backlog.bytes() >= total;
+        if full {
+            // Those who have an equal share at most go on; those who hoard are ended.
+            limit = limit.min(total / sessions);
+        }
+        let (queued, dropped) = session.out.push(message, limit);
         self.stats.volatile_dropped += dropped as u64 + u64::from(queued == Queued::Dropped);
+        self.stats.total_queue_refusals += u64::from(full && queued != Queued::Queued);
         if queued == Queued::Queued {
             self.stats.packets_out += 1;
             if !session.dirty {
@@ -231,7 +246,12 @@ impl<H: Host> Shard<H> {
         queued
     }
 
-    pub(crate) fn arm(&mut self, deadline: u64, timer: Timer) -> TimerId {
+    /// Arms a timer that fires `after` milliseconds from now.
+    pub(crate) fn arm(&mut self, after: u64, timer: Timer) -> TimerId {
+        self.arm_at(self.now.saturating_add(after), timer)
+    }
+
+    pub(crate) fn arm_at(&mut self, deadline: u64, timer: Timer) -> TimerId {
         self.earliest = self.earliest.min(deadline);
         self.wheel.insert(deadline, timer)
     }
@@ -253,7 +273,7 @@ impl<H: Host> Shard<H> {
         if self
             .sessions
             .get(key)
-            .is_none_or(|session| session.closing.is_some())
+            .is_none_or(|session| session.is_closing())
         {
             return;
         }
@@ -265,9 +285,17 @@ impl<H: Host> Shard<H> {
         );
     }
 
-    /// Connections that had no room for a packet of the last broadcast or emit.
+    /// Connections that had no room for a packet of the last broadcast, emit or greeting. Those
+    /// that nobody has asked for by the next one are ended: that one's packet is not theirs.
     pub fn take_full(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.full)
+    }
+
+    /// Ends the connections that had no room, without another try.
+    pub fn end_full(&mut self) {
+        for key in std::mem::take(&mut self.full) {
+            self.overflow(key);
+        }
     }
 
     /// A number that differs from call to call; good enough to spread deadlines.

@@ -79,7 +79,7 @@ impl<H: Host> Shard<H> {
         let Some(socket) = socket else {
             // A packet may cross with our own DISCONNECT of the same namespace; anything else
             // that names a namespace which was not joined ends the connection, as in Node.
-            if member.is_some_and(|number| session.is_some_and(|s| s.left.contains(&number))) {
+            if member.is_some_and(|number| session.is_some_and(|s| s.has_left(number))) {
                 return;
             }
             return self.close_now(
@@ -114,21 +114,20 @@ impl<H: Host> Shard<H> {
         };
         let name: &str = &packet.nsp;
         let joined = number.is_some_and(|number| session.socket_in(number).is_some());
-        if joined || session.pending.iter().any(|pending| **pending == *name) {
+        if joined || session.pending().iter().any(|pending| **pending == *name) {
             return self.close_now(key, CloseReason::ForcedClose, "namespace joined twice");
         }
-        if session.sockets.len() + session.pending.len() >= self.config.max_namespaces {
+        if session.sockets.len() + session.pending().len() >= self.config.max_namespaces {
             self.stats.limit_refusals += 1;
             let refusal = self.encode(|parser, out| {
                 let message = "too many namespaces on one connection";
                 let packet = encode_connect_error(parser, name, message, None);
                 out.extend_from_slice(&packet.first);
             });
-            let _ = self.enqueue(key, &std::sync::Arc::new(refusal));
-            return;
+            return self.tell(key, refusal);
         }
         let namespace: Box<str> = name.into();
-        session.pending.push(namespace.clone());
+        session.transition(|rare| rare.pending.push(namespace.clone()));
         self.effects.push(Effect::Connect {
             session: key,
             namespace,

@@ -5,7 +5,7 @@ use sockeye_protocol::engine::CloseReason;
 use crate::acks::AckFailure;
 use crate::arena::Key;
 use crate::host::{AckWaiter, Host};
-use crate::shard::{Shard, Timer};
+use crate::shard::{SPARE, Shard, Timer};
 
 impl<H: Host> Shard<H> {
     /// Tells the shard the time and lets what is due happen.
@@ -19,7 +19,9 @@ impl<H: Host> Shard<H> {
         for timer in expired.drain(..) {
             self.expire(timer);
         }
-        self.expired = expired;
+        if expired.capacity() <= SPARE {
+            self.expired = expired;
+        }
     }
 
     /// Tells the shard the time and nothing else: deadlines armed from now on count from here.
@@ -50,7 +52,7 @@ impl<H: Host> Shard<H> {
             let Some(session) = self.sessions.get_mut(key) else {
                 continue;
             };
-            if !session.awaits_pong() || session.heartbeat.is_some() {
+            if !session.awaits_pong() || session.heartbeat.is_some() || session.is_closing() {
                 continue;
             }
             if session.paused {
@@ -71,8 +73,8 @@ impl<H: Host> Shard<H> {
         if let Some(timer) = session.heartbeat.take() {
             self.wheel.cancel(timer);
         }
-        let deadline = coarse(self.now + after, after);
-        let timer = self.arm(deadline, Timer::Heartbeat(key));
+        let deadline = coarse(self.now.saturating_add(after), after);
+        let timer = self.arm_at(deadline, Timer::Heartbeat(key));
         if let Some(session) = self.sessions.get_mut(key) {
             session.heartbeat = Some(timer);
         }
@@ -95,7 +97,7 @@ impl<H: Host> Shard<H> {
         if session.writing.is_some() {
             return;
         }
-        let timer = self.arm(self.now + self.config.write_timeout, Timer::Write(key));
+        let timer = self.arm(self.config.write_timeout, Timer::Write(key));
         if let Some(session) = self.sessions.get_mut(key) {
             session.writing = Some(timer);
         }
@@ -119,14 +121,14 @@ impl<H: Host> Shard<H> {
                 let Some(session) = self.sessions.get_mut(key) else {
                     return;
                 };
-                session.joining = None;
+                session.patience = None;
                 if session.sockets.is_empty() {
                     self.stats.connect_timeouts += 1;
                     self.close_now(key, CloseReason::ForcedClose, "joined no namespace in time");
                 }
             }
             Timer::Upgrade(key) => self.upgrade_timed_out(key),
-            Timer::Noop(key) => self.free_poll(key),
+            Timer::Noop(key) => self.noop_timer_fired(key),
             Timer::Write(key) => {
                 let Some(session) = self.sessions.get_mut(key) else {
                     return;
@@ -142,13 +144,14 @@ impl<H: Host> Shard<H> {
                 let Some(session) = self.sessions.get(key) else {
                     return;
                 };
-                let (reason, detail) = session.closing.unwrap_or((CloseReason::ForcedClose, ""));
+                let (reason, detail) = session.closing().unwrap_or((CloseReason::ForcedClose, ""));
                 self.close_now(key, reason, detail);
             }
             Timer::Ack(socket, id) => {
                 let Some(socket) = self.sockets.get_mut(socket) else {
                     return;
                 };
+                let id = u64::from(id[0]) << 32 | u64::from(id[1]);
                 if let Some((_, waiter)) = socket.acks.remove(id) {
                     self.stats.ack_timeouts += 1;
                     waiter.resolve(Err(AckFailure::Timeout));
@@ -162,6 +165,9 @@ impl<H: Host> Shard<H> {
             return;
         };
         session.heartbeat = None;
+        if session.is_closing() {
+            return; // It has a deadline of its own, and no ping would be sent any more.
+        }
         if session.awaits_pong() {
             self.suspects.push(key);
             return;
@@ -180,6 +186,6 @@ impl<H: Host> Shard<H> {
 fn coarse(deadline: u64, after: u64) -> u64 {
     match after / 256 {
         0..8 => deadline,
-        grain => deadline.next_multiple_of(grain),
+        grain => deadline.checked_next_multiple_of(grain).unwrap_or(deadline),
     }
 }

@@ -198,6 +198,7 @@ impl Progress for Session<Io> {
             && deflate.takeover()
         {
             deflate.advance(whole, partial);
+            self.out.set_held(deflate.staged_bytes());
             return;
         }
         for _ in 0..whole {
