@@ -253,8 +253,9 @@ async fn handle_all(
     server: Arc<ServerInner>,
     guards: Vec<Listener>,
     listeners: Vec<Listener>,
-    context: Context,
+    mut context: Context,
 ) -> Reply {
+    let answered = context.share_answer();
     for guard in guards {
         if let Reply::Error(error) = start_handler(&server, &*guard.handler, context.again()).await
         {
@@ -270,6 +271,9 @@ async fn handle_all(
         if matches!(answer, Reply::None) {
             answer = reply;
         }
+    }
+    if !matches!(answer, Reply::None) && answered.swap(true, Ordering::AcqRel) {
+        return Reply::None;
     }
     answer
 }

@@ -23,6 +23,8 @@ pub struct Context {
     pub(crate) reason: Option<DisconnectReason>,
     next: usize,
     ack_taken: bool,
+    /// Whether the event was answered, where several may do so.
+    answered: Option<Arc<AtomicBool>>,
 }
 
 impl Context {
@@ -35,6 +37,7 @@ impl Context {
             reason: None,
             next: 0,
             ack_taken: false,
+            answered: None,
         }
     }
 
@@ -48,6 +51,7 @@ impl Context {
             reason,
             next: 0,
             ack_taken: false,
+            answered: None,
         }
     }
 
@@ -60,15 +64,22 @@ impl Context {
             reason: self.reason,
             next: 0,
             ack_taken: false,
+            answered: self.answered.clone(),
         }
+    }
+
+    /// Whether the event was answered, shared by all its listeners: who sets it may answer.
+    pub(crate) fn share_answer(&mut self) -> Arc<AtomicBool> {
+        self.answered.get_or_insert_default().clone()
     }
 
     pub(crate) fn parser(&self) -> Parser {
         self.socket.parser()
     }
 
-    pub(crate) fn ack_taken(&self) -> bool {
-        self.ack_taken
+    /// Once [`Ack`] was taken: whether it has answered.
+    pub(crate) fn ack_taken(&self) -> Option<Arc<AtomicBool>> {
+        self.answered.clone().filter(|_| self.ack_taken)
     }
 
     /// The socket the event came on.
@@ -158,7 +169,12 @@ impl FromEvent for Args {
 impl FromEvent for Ack {
     fn from_event(context: &mut Context) -> Result<Self, EventError> {
         context.ack_taken = true;
-        Ok(Ack::new(context.socket.clone(), context.ack))
+        let sent = context.share_answer();
+        Ok(Ack {
+            socket: context.socket.clone(),
+            id: context.ack,
+            sent,
+        })
     }
 }
 
@@ -278,14 +294,6 @@ impl std::fmt::Debug for Ack {
 }
 
 impl Ack {
-    fn new(socket: Socket, id: Option<u64>) -> Self {
-        Ack {
-            socket,
-            id,
-            sent: Arc::new(AtomicBool::new(false)),
-        }
-    }
-
     /// Whether the client asked for an acknowledgement.
     pub fn is_wanted(&self) -> bool {
         self.id.is_some()

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 
 use sockeye_protocol::socketio::Parser;
 
@@ -14,7 +15,9 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// A function that handles events.
 ///
 /// Implemented for async functions and closures of up to eight arguments, each of which
-/// implements [`FromEvent`], and whose result implements [`IntoReply`].
+/// implements [`FromEvent`], and whose result implements [`IntoReply`]. A closure that captures
+/// gives each call its share: `move |args..| { let shared = shared.clone(); async move { .. } }`;
+/// or it takes what is shared as [`State`](crate::State).
 ///
 /// ```
 /// use sockeye::{Data, EventError, Server, Socket};
@@ -81,9 +84,10 @@ macro_rules! handlers {
                 let future = self($($arg),*);
                 Box::pin(async move {
                     let reply = future.await.into_reply(parser);
-                    match reply {
-                        Reply::Answer(_) if acknowledged => Reply::None,
-                        reply => reply,
+                    match (&reply, &acknowledged) {
+                        (Reply::Answer(_), Some(_)) => Reply::None,
+                        (Reply::Error(_), Some(sent)) if sent.load(Ordering::Acquire) => Reply::None,
+                        _ => reply,
                     }
                 })
             }

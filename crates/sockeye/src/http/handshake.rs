@@ -116,12 +116,8 @@ pub(crate) async fn decide(
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::new();
     for hook in server.hooks() {
-        for (name, value) in hook(request.clone()).await?.headers {
-            if let Some(name) = name {
-                headers.append(name, value);
-            } else if let Some(last) = headers.keys().last().cloned() {
-                headers.append(last, value);
-            }
+        for (name, value) in &hook(request.clone()).await?.headers {
+            headers.append(name.clone(), value.clone());
         }
     }
     Ok(headers)
