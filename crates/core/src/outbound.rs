@@ -8,7 +8,6 @@ use crate::message::{Class, Message};
 
 /// What became of a packet handed to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
 pub enum Queued {
     /// It waits for its turn, or is on its way.
     Queued,
@@ -76,6 +75,7 @@ enum Entries {
     #[default]
     Empty,
     One(Arc<Message>),
+    #[expect(clippy::box_collection, reason = "an idle queue stays small")]
     Many(Box<VecDeque<Arc<Message>>>),
 }
 
@@ -111,6 +111,7 @@ impl Outbound {
     /// A message larger than the limit is taken by an empty queue: the limit bounds what waits
     /// behind a slow reader, not what may be said. To make room for a normal message, volatile
     /// ones that have not begun to leave are dropped first. The second value counts those.
+    #[must_use]
     pub fn push(&mut self, message: &Arc<Message>, limit: usize) -> (Queued, usize) {
         let cost = message.cost();
         let mut dropped = 0;
@@ -413,7 +414,7 @@ mod tests {
                 let waiting = queue.iter().map(|m| m.cost()).sum::<usize>();
                 prop_assert_eq!(queue.bytes(), waiting + *held);
                 prop_assert_eq!(queue.len(), queue.iter().count());
-                prop_assert_eq!(queue.is_empty(), queue.len() == 0);
+                prop_assert_eq!(queue.is_empty(), queue.front().is_none());
                 prop_assert_eq!(backlog.bytes(), queues[0].bytes() + queues[1].bytes());
             }
             let [first, second] = queues;

@@ -31,6 +31,7 @@ pub struct Delivery {
 
 impl<H: Host> Shard<H> {
     /// Hands a packet to one socket's connection.
+    #[must_use]
     pub fn send(&mut self, socket: Key, message: &Arc<Message>) -> Queued {
         self.end_full();
         let Some(state) = self.sockets.get(socket).filter(|state| !state.leaving) else {

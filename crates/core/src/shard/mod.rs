@@ -213,6 +213,7 @@ impl<H: Host> Shard<H> {
     /// kernel refused, or while no poll is open. [`Queued::Refused`] from a living connection
     /// means that it is full: write what can be written and try again, or call
     /// [`Shard::overflow`].
+    #[must_use]
     pub fn enqueue(&mut self, key: Key, message: &Arc<Message>) -> Queued {
         let sessions = self.sessions.len().max(1);
         let Some(session) = self.sessions.get_mut(key) else {
