@@ -1,3 +1,6 @@
 //! The library as its users meet it: a server on a real port, clients that speak the protocol.
 
+mod answers;
+mod extractors;
+mod listeners;
 mod support;

@@ -79,10 +79,16 @@ impl Client {
     /// Joins a namespace; what was missed in the meantime waits as events.
     pub(crate) async fn join(&mut self, namespace: &str, auth: Option<Value>) -> Result<(), Value> {
         let auth = auth.map(|auth| auth.to_string()).unwrap_or_default();
-        self.wire.send(&format!("40{}{auth}", prefix(namespace))).await;
+        self.wire
+            .send(&format!("40{}{auth}", prefix(namespace)))
+            .await;
         let mut before = VecDeque::new();
         loop {
-            match self.packet().await.expect("an answer") {
+            match self
+                .packet()
+                .await
+                .unwrap_or_else(|| panic!("no answer, but {:?}", self.close_code))
+            {
                 Packet::Connect(at, data) if at == namespace => {
                     self.id = data["sid"].as_str().expect("an id").to_owned();
                     self.pid = data["pid"].as_str().map(str::to_owned);
@@ -215,9 +221,15 @@ impl Client {
                     continue;
                 }
             };
-            let Some(packet) = packet.expect("correct packets") else { continue };
+            let Some(packet) = packet.expect("correct packets") else {
+                continue;
+            };
             let namespace = packet.nsp.as_str().to_owned();
-            let data = || packet.data().map_or(Value::Null, |data| json_of(&data.to_args())[0].clone());
+            let data = || {
+                packet
+                    .data()
+                    .map_or(Value::Null, |data| json_of(&data.to_args())[0].clone())
+            };
             return Some(match packet.kind {
                 PacketType::Connect => Packet::Connect(namespace, data()),
                 PacketType::ConnectError => Packet::ConnectError(namespace, data()),
@@ -249,11 +261,17 @@ fn json_of(args: &Args) -> Vec<Value> {
 }
 
 fn prefix(namespace: &str) -> String {
-    if namespace == "/" { String::new() } else { format!("{namespace},") }
+    if namespace == "/" {
+        String::new()
+    } else {
+        format!("{namespace},")
+    }
 }
 
 fn array(event: &str, args: Value) -> Value {
-    let Value::Array(mut args) = args else { panic!("arguments are an array") };
+    let Value::Array(mut args) = args else {
+        panic!("arguments are an array")
+    };
     args.insert(0, json!(event));
     Value::Array(args)
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use sockeye_websocket::deflate::{Deflater, DeflateOptions};
+use sockeye_websocket::deflate::{DeflateOptions, Deflater};
 use sockeye_websocket::handshake::{ClientHandshake, ClientOptions, Response};
 use sockeye_websocket::{
     Event, Input, Limits, OpCode, Reader, Role, masked_close_frame, masked_frame, random_mask,
@@ -62,7 +62,10 @@ impl Wire {
     ) -> Result<Self, String> {
         let mut handshake =
             ClientHandshake::new("localhost", path, &options).expect("a correct request");
-        stream.write_all(handshake.request()).await.expect("written");
+        stream
+            .write_all(handshake.request())
+            .await
+            .expect("written");
         let mut head = Vec::new();
         let response = loop {
             let mut buffer = [0; 4096];
@@ -79,7 +82,11 @@ impl Wire {
         let agreed = response.deflate;
         let default = DeflateOptions::default();
         let deflater = agreed.map(|agreed| {
-            Deflater::new(agreed, Role::Client, options.deflate.as_ref().unwrap_or(&default))
+            Deflater::new(
+                agreed,
+                Role::Client,
+                options.deflate.as_ref().unwrap_or(&default),
+            )
         });
         let mut wire = Wire {
             stream,
@@ -95,7 +102,9 @@ impl Wire {
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
-        self.write(OpCode::Text, text.as_bytes()).await.expect("written");
+        self.write(OpCode::Text, text.as_bytes())
+            .await
+            .expect("written");
     }
 
     pub(crate) async fn send_binary(&mut self, data: &[u8]) {

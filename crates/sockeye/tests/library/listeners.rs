@@ -1,0 +1,232 @@
+//! Registering and taking back: once, off, any, outgoing, middleware.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use sockeye::{Args, Auth, ConnectError, Data, EventError, EventName, Socket, SocketState};
+
+use crate::support::{Client, Running};
+
+#[tokio::test]
+async fn listeners_of_a_socket_come_after_the_namespace_s_and_go_with_it() {
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        ns.on("order", async |socket: Socket| {
+            socket.emit("namespace", ()).expect("queued");
+        });
+        ns.on_connection(async |socket: Socket| {
+            socket.on("order", async |socket: Socket| {
+                socket.emit("own", ()).expect("queued");
+                "own"
+            });
+        });
+    });
+    for _ in 0..2 {
+        let mut client = running.connect().await;
+        assert!(
+            client.call("order", json!([])).await.is_empty(),
+            "the first answer is `()`"
+        );
+        client.expect("namespace").await;
+        client.expect("own").await;
+    }
+}
+
+#[tokio::test]
+async fn once_off_and_off_event() {
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        ns.on("setup", async |socket: Socket| {
+            socket.once("once", async || "only the first time");
+            let id = socket.on("off", async || "still there");
+            socket.on("off", async |socket: Socket| {
+                socket.emit("second", ()).expect("queued");
+            });
+            socket.on("take back", move |socket: Socket| async move {
+                (socket.off(id), socket.off(id))
+            });
+            socket.on("take all", async |socket: Socket| {
+                (socket.off_event("off"), socket.off_event("off"))
+            });
+        });
+        ns.on("sync", async || ());
+    });
+    let mut client = running.connect().await;
+    client.call("setup", json!([])).await;
+    assert_eq!(
+        client.call("once", json!([])).await,
+        [json!("only the first time")]
+    );
+    client.ask("once", json!([])).await;
+    assert_eq!(client.call("off", json!([])).await, [json!("still there")]);
+    client.expect("second").await;
+    assert_eq!(
+        client.call("take back", json!([])).await,
+        [json!(true), json!(false)]
+    );
+    assert!(
+        client.call("off", json!([])).await.is_empty(),
+        "the second listener's `()`"
+    );
+    client.expect("second").await;
+    assert_eq!(
+        client.call("take all", json!([])).await,
+        [json!(true), json!(false)]
+    );
+    client.ask("off", json!([])).await;
+    assert!(client.heard_until("sync").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_namespace_s_listeners_can_be_taken_back_while_it_serves() {
+    let running = Running::start(|server| {
+        server.of("/").on("sync", async || ());
+    });
+    let ns = running.server.of("/");
+    let mut client = running.connect().await;
+    let listener = ns.on("late", async || 1);
+    assert_eq!(client.call("late", json!([])).await, [json!(1)]);
+    let guard = ns.event_middleware(async || Err::<(), _>(EventError::new("shut", "shut")));
+    assert_eq!(
+        client.call("late", json!([])).await[0]["error"]["code"],
+        "shut"
+    );
+    assert!(ns.off(guard));
+    assert!(ns.off(listener));
+    assert!(!ns.off(listener));
+    let unanswered = client.ask("late", json!([])).await;
+    client.call("sync", json!([])).await;
+    let door = ns.middleware(async || Err::<(), _>(ConnectError::new("closed")));
+    let refused = Client::open(running.address).await.join("/", None).await;
+    assert_eq!(refused, Err(json!({"message": "closed"})));
+    assert!(ns.off(door));
+    running.connect().await;
+    assert!(unanswered > 0);
+}
+
+#[tokio::test]
+async fn catch_all_listeners_see_events_in_and_out() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let note = move |what: &str, name: &str, args: &Args| {
+        let args: Vec<Value> = args.iter().map(|arg| arg.deserialize().unwrap()).collect();
+        log.lock()
+            .unwrap()
+            .push(format!("{what} {name} {}", json!(args)));
+    };
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        let (incoming, outgoing, own) = (note.clone(), note.clone(), note.clone());
+        ns.on_any(move |name: EventName, args: Args| {
+            incoming("any", &name, &args);
+            std::future::ready(sockeye::NoAck)
+        });
+        ns.on_any_outgoing(move |_, name, args| outgoing("out", name, args));
+        ns.on_connection(move |socket: Socket| {
+            let (incoming, outgoing) = (own.clone(), own.clone());
+            socket.on_any(move |name: EventName, args: Args| {
+                incoming("own any", &name, &args);
+                std::future::ready(sockeye::NoAck)
+            });
+            socket.on_any_outgoing(move |_, name, args| outgoing("own out", name, args));
+            std::future::ready(())
+        });
+        ns.on("known", async |socket: Socket| {
+            socket.emit("single", 1)?;
+            socket.within("/nowhere").emit("many", 2)?;
+            Ok::<_, EventError>("answer")
+        });
+    });
+    let mut client = running.connect().await;
+    assert_eq!(client.call("known", json!(["x"])).await, [json!("answer")]);
+    client.ask("unknown", json!([])).await;
+    client.call("known", json!([])).await;
+    let seen = seen.lock().unwrap().clone();
+    let first = [
+        r#"any known ["x"]"#,
+        r#"own any known ["x"]"#,
+        "out single [1]",
+        "own out single [1]",
+        "any unknown []",
+        "own any unknown []",
+    ];
+    assert_eq!(seen[..6], first);
+}
+
+#[tokio::test]
+async fn middleware_refuses_events_and_sees_their_arguments() {
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        ns.event_middleware(async |name: EventName, args: Args| match &*name {
+            "forbidden" => Err(EventError::new("forbidden", "not you").with_data(args.len())),
+            _ => Ok(()),
+        });
+        ns.on_connection(async |socket: Socket| {
+            socket.middleware(async |Data(first): Data<Option<u8>>| match first {
+                Some(n) if n > 100 => Err(EventError::bad_argument("too much")),
+                _ => Ok(()),
+            });
+        });
+        ns.on("forbidden", async || unreachable_handler());
+        ns.on("count", async |Data(n): Data<u8>| n);
+    });
+    let mut client = running.connect().await;
+    let answer = client.call("forbidden", json!([1, 2])).await;
+    assert_eq!(
+        answer,
+        [json!({"error": {"code": "forbidden", "message": "not you", "data": 2}})]
+    );
+    assert_eq!(client.call("count", json!([100])).await, [json!(100)]);
+    let answer = client.call("count", json!([101])).await;
+    assert_eq!(answer[0]["error"]["message"], "too much");
+    assert_eq!(running.metric("handler_panics").await, 0);
+}
+
+#[tokio::test]
+async fn middleware_of_a_namespace_runs_in_order_and_may_wait() {
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        ns.middleware(async |socket: Socket| {
+            assert_eq!(socket.state(), SocketState::Connecting);
+            assert!(
+                socket
+                    .emit("early", ())
+                    .is_err_and(|error| error.is_refused())
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            socket.set_data("first").expect("JSON");
+            socket.join(["early", "left"]).await.expect("joined");
+            socket.leave("left").await.expect("left");
+        });
+        ns.middleware(async |socket: Socket, Auth(auth): Auth<Option<Value>>| {
+            assert_eq!(socket.data::<String>().as_deref(), Some("first"));
+            match auth {
+                Some(auth) if auth["token"] == "secret" => Ok(()),
+                auth => Err(ConnectError::new("wrong token").with_data(auth)),
+            }
+        });
+        ns.on("rooms", async |socket: Socket| socket.rooms().await);
+    });
+    let mut client = Client::open(running.address).await;
+    let refused = client.join("/", None).await;
+    assert_eq!(
+        refused,
+        Err(json!({"message": "wrong token", "data": null}))
+    );
+    let refused = client.join("/", Some(json!({"token": "other"}))).await;
+    assert_eq!(
+        refused,
+        Err(json!({"message": "wrong token", "data": {"token": "other"}}))
+    );
+    client
+        .join("/", Some(json!({"token": "secret"})))
+        .await
+        .expect("the same connection may try again");
+    let rooms = client.call("rooms", json!([])).await;
+    assert_eq!(rooms, [json!([client.id, "early"])]);
+    assert_eq!(running.metric("connects_refused").await, 2);
+}
+
+fn unreachable_handler() {
+    panic!("its middleware has refused");
+}
