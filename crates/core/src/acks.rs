@@ -19,6 +19,7 @@ pub enum AckFailure {
 /// none or one.
 #[derive(Debug)]
 pub struct Acks<W> {
+    #[expect(clippy::box_collection, reason = "most sockets owe none")]
     pending: Option<Box<Vec<Pending<W>>>>,
 }
 

@@ -61,7 +61,7 @@ impl<E> Inbound<E> {
     }
 
     /// The running handler has finished: the next event to run, if any.
-    pub fn next(&mut self) -> Option<E> {
+    pub fn take_next(&mut self) -> Option<E> {
         let Some(waiting) = &mut self.waiting else {
             self.busy = false;
             return None;
@@ -121,14 +121,14 @@ mod tests {
                     }
                     sent += 1;
                 } else if running {
-                    match inbound.next() {
+                    match inbound.take_next() {
                         Some(event) => ran.push(event),
                         None => running = false,
                     }
                 }
             }
             while running {
-                match inbound.next() {
+                match inbound.take_next() {
                     Some(event) => ran.push(event),
                     None => running = false,
                 }
@@ -147,10 +147,10 @@ mod tests {
         assert!(inbound.is_over(4, 1000));
         assert!(inbound.is_over(100, 40));
         assert!(!inbound.is_over(5, 41));
-        inbound.next();
-        inbound.next();
+        inbound.take_next();
+        inbound.take_next();
         assert!(!inbound.is_relaxed(4, 1000));
-        inbound.next();
+        inbound.take_next();
         assert!(inbound.is_relaxed(4, 1000));
     }
 }

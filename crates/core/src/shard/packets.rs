@@ -31,7 +31,7 @@ impl<H: Host> Shard<H> {
         if state.leaving {
             return None;
         }
-        let next = state.inbound.next();
+        let next = state.inbound.take_next();
         let session = state.session;
         if next.is_some() {
             self.stats.events += 1;
