@@ -25,7 +25,7 @@ pub(crate) async fn connect(
     auth: Option<Args>,
 ) {
     let auth = auth.unwrap_or_default();
-    let Some(namespace) = server.find_namespace(&name, &auth).await else {
+    let Some(namespace) = server.find_namespace(&name, &auth, &worker).await else {
         server.metrics.connects_refused.add(1);
         return refuse(
             &worker,
@@ -36,9 +36,8 @@ pub(crate) async fn connect(
     };
     let Some(connection) = worker.call(|s| s.session(session).map(|s| s.io.connection.clone()))
     else {
-        return;
+        return namespace.socket_left(&worker);
     };
-    namespace.socket_joins(&worker);
     let recovered = recovery::restore(&server, &worker, &namespace, &auth).await;
     let socket = match &recovered {
         Some(recovery) => Socket::restored(&connection, &namespace, auth.clone(), recovery),

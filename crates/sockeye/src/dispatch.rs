@@ -320,10 +320,11 @@ pub(crate) async fn run_moment(
     Ok(())
 }
 
-struct CatchPanic(HandlerFuture);
+/// A future of the application's: a panic is its result.
+pub(crate) struct CatchPanic<T>(pub(crate) Pin<Box<dyn Future<Output = T> + Send>>);
 
-impl Future for CatchPanic {
-    type Output = Result<Reply, Box<dyn Any + Send>>;
+impl<T> Future for CatchPanic<T> {
+    type Output = Result<T, Box<dyn Any + Send>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
@@ -407,7 +408,7 @@ pub(crate) fn error_args(socket: &Socket, error: &EventError) -> Option<Args> {
     (error.to_value(),).to_args(socket.parser()).ok()
 }
 
-fn panicked(server: &Arc<ServerInner>, what: &str, panic: &(dyn Any + Send)) {
+pub(crate) fn panicked(server: &Arc<ServerInner>, what: &str, panic: &(dyn Any + Send)) {
     server.metrics.handler_panics.add(1);
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text

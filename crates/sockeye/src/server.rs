@@ -19,6 +19,7 @@ use sockeye_protocol::socketio::Args;
 use tokio::sync::Notify;
 
 use crate::config::{Config, ServerBuilder};
+use crate::dispatch::{CatchPanic, panicked};
 use crate::engine::EngineSocket;
 use crate::extract::DisconnectReason;
 use crate::http::{HandshakeHook, HandshakeRequest, HandshakeResponse, Refusal};
@@ -457,22 +458,26 @@ impl ServerInner {
         self.hooks.read().clone()
     }
 
-    /// The namespace a client asks for: one that exists, or one that is made for it.
+    /// The namespace a client of `worker` asks for: one that exists, or one that is made for it.
+    /// The client counts as one of its sockets from here on, so that it stays.
     pub(crate) async fn find_namespace(
         self: &Arc<Self>,
         name: &str,
         auth: &Args,
+        worker: &Worker,
     ) -> Option<Arc<NamespaceInner>> {
         if let Some(namespace) = self.namespaces.read().get(name) {
+            namespace.socket_joins(worker);
             return Some(namespace.clone());
         }
         let parents = self.parents.read().clone();
         for parent in parents {
-            if !(parent.matches)(name.to_owned(), auth.clone()).await {
+            if !self.ask(&parent, name, auth).await {
                 continue;
             }
             let mut namespaces = self.namespaces.write();
             if let Some(namespace) = namespaces.get(name) {
+                namespace.socket_joins(worker);
                 return Some(namespace.clone());
             }
             let transient = namespaces
@@ -485,10 +490,22 @@ impl ServerInner {
             }
             let name: Arc<str> = name.into();
             let child = Arc::new(NamespaceInner::child(name.clone(), &parent.template, self));
+            child.socket_joins(worker);
             namespaces.insert(name, child.clone());
             return Some(child);
         }
         None
+    }
+
+    /// Whether a predicate takes a name. A panic is a no.
+    async fn ask(self: &Arc<Self>, parent: &Arc<Parent>, name: &str, auth: &Args) -> bool {
+        let (asked, name, auth) = (parent.clone(), name.to_owned(), auth.clone());
+        let question = async move { (asked.matches)(name, auth).await };
+        let answer = CatchPanic(Box::pin(question)).await;
+        answer.unwrap_or_else(|panic| {
+            panicked(self, "the predicate of a namespace", &*panic);
+            false
+        })
     }
 
     /// Forgets a namespace that was made for a client and has no socket any more.

@@ -56,7 +56,10 @@ impl<H: Host> Shard<H> {
                 continue;
             }
             if session.paused {
-                // We are the ones who do not read: the deadline starts anew when we do.
+                // We are the ones who do not read: the deadline starts anew when we do. The peer
+                // hears another ping, lest it takes us for dead.
+                let ping = self.ping.clone();
+                let _ = self.enqueue(key, &ping);
                 self.arm_heartbeat(key, self.config.ping_timeout);
                 continue;
             }
