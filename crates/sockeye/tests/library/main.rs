@@ -2,5 +2,7 @@
 
 mod answers;
 mod extractors;
+mod faults;
+mod flow;
 mod listeners;
 mod support;
