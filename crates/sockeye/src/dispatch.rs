@@ -367,7 +367,11 @@ fn close(server: &Arc<ServerInner>, io: Io, reason: CloseReason, detail: &'stati
             // A client that says goodbye itself gets its poll back; any other learns of the end.
             let noop = || PollAnswer::Payload(b"6".to_vec());
             let by_client = reason == CloseReason::TransportClose;
-            let _ = poll.send(if by_client { noop() } else { PollAnswer::Closed });
+            let _ = poll.send(if by_client {
+                noop()
+            } else {
+                PollAnswer::Closed
+            });
         }
         Writer::Polling { poll: None } => {}
         Writer::WebSocket { link, .. } => link.close(close_code::NO_STATUS),

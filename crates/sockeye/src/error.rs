@@ -150,7 +150,11 @@ impl std::error::Error for ConnectError {}
 
 impl From<ConnectError> for EventError {
     fn from(error: ConnectError) -> Self {
-        EventError { code: "refused".into(), message: error.message, data: error.data }
+        EventError {
+            code: "refused".into(),
+            message: error.message,
+            data: error.data,
+        }
     }
 }
 

@@ -307,7 +307,12 @@ pub(crate) fn save(
         (shard.rooms_of(key), lossy)
     });
     // Nothing newer than this can have been sent to it.
-    let head = server.store.head(socket.namespace_name()).into_ready().ok().and_then(Result::ok);
+    let head = server
+        .store
+        .head(socket.namespace_name())
+        .into_ready()
+        .ok()
+        .and_then(Result::ok);
     let record = socket.for_recovery(|kept| SessionRecord {
         pid: kept.pid.into(),
         socket_id: socket.id().into(),

@@ -130,7 +130,10 @@ impl Server {
         config.core = Arc::new(core);
         let store = store.unwrap_or_else(|| {
             let recovery = config.recovery.clone().unwrap_or_default();
-            Arc::new(Embedded::new(recovery.store_config(), crate::recovery::now_ms()))
+            Arc::new(Embedded::new(
+                recovery.store_config(),
+                crate::recovery::now_ms(),
+            ))
         });
         let routes = vec![(config.path.clone().into_boxed_str(), Route::SocketIo)];
         let inner = Arc::new(ServerInner {
@@ -337,7 +340,9 @@ impl Server {
                 let (sessions, sockets) = (shard.session_count(), shard.socket_count());
                 (sessions, sockets, shard.timer_count(), shard.queued_bytes())
             });
-            let Some((sessions, sockets, timers, queued)) = part.await else { continue };
+            let Some((sessions, sockets, timers, queued)) = part.await else {
+                continue;
+            };
             gauges.sessions += sessions;
             gauges.sockets += sockets;
             gauges.timers += timers;
@@ -359,7 +364,9 @@ impl Server {
         for worker in self.0.started_workers() {
             let name = namespace.to_owned();
             let part = worker.ask(move |shard| (shard.room_sizes(&name), shard.sockets_in(&name)));
-            let Some((names, count)) = part.await else { continue };
+            let Some((names, count)) = part.await else {
+                continue;
+            };
             rooms.extend(names.into_iter().map(|(name, _)| name));
             sockets += count;
         }

@@ -206,7 +206,7 @@ impl Socket {
             .user
             .replace(user);
         if let Some(before) = before {
-            let _ = self.leave(&*user_room(&before));
+            drop(self.leave(&user_room(&before)));
         }
         self.join(&*room)
     }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{
-    Args, Binary, ConnectError, Data, HandshakeResponse, NoAck, Server, Socket, Value,
-};
+use sockeye::{Args, Binary, ConnectError, Data, HandshakeResponse, NoAck, Server, Socket, Value};
 
 const BYTES: &[u8] = b"asdfasdf";
 
@@ -25,9 +23,9 @@ pub(crate) fn install(server: &Server) {
     server.of("/abc").on_connection(async |socket: Socket| {
         let _ = socket.emit("handshake", handshake(&socket));
     });
-    server.of("/no").middleware(async || {
-        Err::<(), _>(ConnectError::new("Auth failed (custom namespace)"))
-    });
+    server
+        .of("/no")
+        .middleware(async || Err::<(), _>(ConnectError::new("Auth failed (custom namespace)")));
     root(server);
 }
 
@@ -45,7 +43,9 @@ fn root(server: &Server) {
     root.on("ack", async |socket: Socket| {
         // Spawned: the answer may take its time, other events do not wait for it.
         tokio::spawn(async move {
-            let Ok(answer) = socket.emit_with_ack("ack", ()).await else { return };
+            let Ok(answer) = socket.emit_with_ack("ack", ()).await else {
+                return;
+            };
             let expected = serde_json::json!([5, { "test": true }]);
             let values: Vec<_> = answer.iter().map(|arg| arg.deserialize()).collect();
             let values: Result<Vec<serde_json::Value>, _> = values.into_iter().collect();
@@ -56,26 +56,50 @@ fn root(server: &Server) {
         NoAck
     });
     root.on("getAckDate", async || iso_now());
-    root.on("getDate", async |socket: Socket| emit(&socket, "takeDate", (iso_now(),)));
+    root.on("getDate", async |socket: Socket| {
+        emit(&socket, "takeDate", (iso_now(),))
+    });
     root.on("getDateObj", async |socket: Socket| {
-        emit(&socket, "takeDateObj", serde_json::json!({ "date": iso_now() }))
+        emit(
+            &socket,
+            "takeDateObj",
+            serde_json::json!({ "date": iso_now() }),
+        )
     });
     root.on("getUtf8", async |socket: Socket| {
-        let texts = ["てすと", "Я Б Г Д Ж Й", "Ä ä Ü ü ß", "utf8 — string", "utf8 — string"];
+        let texts = [
+            "てすと",
+            "Я Б Г Д Ж Й",
+            "Ä ä Ü ü ß",
+            "utf8 — string",
+            "utf8 — string",
+        ];
         for text in texts {
             emit(&socket, "takeUtf8", (text,));
         }
         NoAck
     });
-    root.on("false", async |socket: Socket| emit(&socket, "false", (false,)));
-    root.on("doge", async |socket: Socket| emit(&socket, "doge", bytes()));
-    root.on("getbin", async |socket: Socket| emit(&socket, "takebin", bytes()));
+    root.on("false", async |socket: Socket| {
+        emit(&socket, "false", (false,))
+    });
+    root.on("doge", async |socket: Socket| {
+        emit(&socket, "doge", bytes())
+    });
+    root.on("getbin", async |socket: Socket| {
+        emit(&socket, "takebin", bytes())
+    });
     root.on("buffa", async |socket: Socket, Data(x): Data<Value>| {
-        if x.as_binary().is_some() { emit(&socket, "buffack", ()) } else { NoAck }
+        if x.as_binary().is_some() {
+            emit(&socket, "buffack", ())
+        } else {
+            NoAck
+        }
     });
     root.on("jsonbuff", async |socket: Socket, Data(o): Data<Value>| {
         let text = |key| o.get(key).and_then(Value::as_str);
-        let binary = o.get("message").is_some_and(|message| message.as_binary().is_some());
+        let binary = o
+            .get("message")
+            .is_some_and(|message| message.as_binary().is_some());
         if text("hello") == Some("lol") && text("goodbye") == Some("gotcha") && binary {
             return emit(&socket, "jsonbuff-ack", ());
         }
@@ -93,7 +117,9 @@ fn root(server: &Server) {
         }
         NoAck
     });
-    root.on("getHandshake", async |socket: Socket| Data(handshake(&socket)));
+    root.on("getHandshake", async |socket: Socket| {
+        Data(handshake(&socket))
+    });
     root.on("getId", async |socket: Socket| socket.id().to_owned());
 }
 
@@ -109,11 +135,16 @@ fn bytes() -> (Binary,) {
 fn handshake(socket: &Socket) -> serde_json::Value {
     let handshake = socket.handshake();
     let headers = handshake.headers().map(|(name, value)| {
-        (name.to_owned(), String::from_utf8_lossy(value).into_owned().into())
+        (
+            name.to_owned(),
+            String::from_utf8_lossy(value).into_owned().into(),
+        )
     });
     let headers: serde_json::Map<String, serde_json::Value> = headers.collect();
-    let query: serde_json::Map<String, serde_json::Value> =
-        handshake.query().map(|(name, value)| (name, value.into())).collect();
+    let query: serde_json::Map<String, serde_json::Value> = handshake
+        .query()
+        .map(|(name, value)| (name, value.into()))
+        .collect();
     let auth = socket.auth().unwrap_or(serde_json::Value::Null);
     let issued = Duration::from_millis(handshake.issued());
     serde_json::json!({
@@ -132,7 +163,9 @@ fn handshake(socket: &Socket) -> serde_json::Value {
 /// The time as JavaScript's `toISOString` writes it.
 pub(crate) fn iso_now() -> String {
     let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days as i64);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

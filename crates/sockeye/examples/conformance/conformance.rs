@@ -30,7 +30,8 @@ impl Log {
 
     pub(crate) fn of(&self, namespace: &str) -> Vec<serde_json::Value> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.get(namespace).map_or(Vec::new(), |entries| entries.iter().cloned().collect())
+        log.get(namespace)
+            .map_or(Vec::new(), |entries| entries.iter().cloned().collect())
     }
 }
 
@@ -38,7 +39,9 @@ pub(crate) fn install(server: &Server, options: &Options) {
     let log = Log::default();
     handlers(&server.of("/"), &log);
     handlers(&server.of("/custom"), &log);
-    let dynamic = server.of_pattern(r"^/dyn-\d+$").expect("a literal that is a regular expression");
+    let dynamic = server
+        .of_pattern(r"^/dyn-\d+$")
+        .expect("a literal that is a regular expression");
     handlers(&dynamic, &log);
     let auth = server.of("/auth");
     auth.middleware(async |socket: Socket| {
@@ -74,69 +77,93 @@ fn messages(ns: &Namespace) {
             let _ = socket.emit("echo-back", args);
         }
     });
-    ns.on("inspect", async |args: Args| Data(args.values().iter().map(inspect).collect::<Vec<_>>()));
-    ns.on("emit-back", async |socket: Socket, Data(event): Data<String>, args: Args| {
-        let _ = socket.emit(&event, args);
-        NoAck
+    ns.on("inspect", async |args: Args| {
+        Data(args.values().iter().map(inspect).collect::<Vec<_>>())
     });
-    ns.on("call-me", async |socket: Socket, Data(ms): Data<u64>, Data(event): Data<String>, args: Args| {
-        tokio::spawn(async move {
-            let call = socket.timeout(Duration::from_millis(ms));
-            let result = match call.emit_with_ack(&event, args).await {
-                Ok(answer) => Value::from_iter([
-                    ("ok", Value::Bool(true)),
-                    ("args", Value::Array(answer.values())),
-                ]),
-                // A socket that has gone is told nothing, not even when it comes back.
-                Err(error) if error.is_disconnected() => return,
-                Err(_) => Value::from_iter([
-                    ("ok", Value::Bool(false)),
-                    ("error", Value::from("timeout")),
-                ]),
-            };
-            let _ = socket.emit("call-result", result);
-        });
-        NoAck
-    });
-    ns.on("volatile", async |socket: Socket, Data(n): Data<u64>, Data(size): Data<usize>| {
-        let text = "x".repeat(size);
-        for i in 0..n {
-            let _ = socket.volatile().emit("v", (i, &text));
-        }
-        let _ = socket.emit("v-end", n);
-        NoAck
-    });
-    ns.on("burst", async |socket: Socket, Data(n): Data<u64>, Data(size): Data<usize>| {
-        let text = "x".repeat(size);
-        for i in 0..n {
-            if socket.emit_when_ready("b", (i, &text)).await.is_err() {
-                break;
+    ns.on(
+        "emit-back",
+        async |socket: Socket, Data(event): Data<String>, args: Args| {
+            let _ = socket.emit(&event, args);
+            NoAck
+        },
+    );
+    ns.on(
+        "call-me",
+        async |socket: Socket, Data(ms): Data<u64>, Data(event): Data<String>, args: Args| {
+            tokio::spawn(async move {
+                let call = socket.timeout(Duration::from_millis(ms));
+                let result = match call.emit_with_ack(&event, args).await {
+                    Ok(answer) => Value::from_iter([
+                        ("ok", Value::Bool(true)),
+                        ("args", Value::Array(answer.values())),
+                    ]),
+                    // A socket that has gone is told nothing, not even when it comes back.
+                    Err(error) if error.is_disconnected() => return,
+                    Err(_) => Value::from_iter([
+                        ("ok", Value::Bool(false)),
+                        ("error", Value::from("timeout")),
+                    ]),
+                };
+                let _ = socket.emit("call-result", result);
+            });
+            NoAck
+        },
+    );
+    ns.on(
+        "volatile",
+        async |socket: Socket, Data(n): Data<u64>, Data(size): Data<usize>| {
+            let text = "x".repeat(size);
+            for i in 0..n {
+                let _ = socket.volatile().emit("v", (i, &text));
             }
-        }
-        n
-    });
+            let _ = socket.emit("v-end", n);
+            NoAck
+        },
+    );
+    ns.on(
+        "burst",
+        async |socket: Socket, Data(n): Data<u64>, Data(size): Data<usize>| {
+            let text = "x".repeat(size);
+            for i in 0..n {
+                if socket.emit_when_ready("b", (i, &text)).await.is_err() {
+                    break;
+                }
+            }
+            n
+        },
+    );
     ns.on("blob", async |Data(n): Data<usize>| {
         Binary((0..n).map(|i| (i % 251) as u8).collect::<Vec<u8>>().into())
     });
 }
 
 fn rooms(ns: &Namespace) {
-    ns.on("join", async |socket: Socket, Data(rooms): Data<OneOrMany>| {
-        let _ = socket.join(rooms.0).await;
-        Data(sorted_rooms(&socket).await)
-    });
+    ns.on(
+        "join",
+        async |socket: Socket, Data(rooms): Data<OneOrMany>| {
+            let _ = socket.join(rooms.0).await;
+            Data(sorted_rooms(&socket).await)
+        },
+    );
     ns.on("leave", async |socket: Socket, Data(room): Data<String>| {
         let _ = socket.leave(&room).await;
         Data(sorted_rooms(&socket).await)
     });
-    ns.on("rooms", async |socket: Socket| Data(sorted_rooms(&socket).await));
-    ns.on("set-data", async |socket: Socket, Data(value): Data<serde_json::Value>| {
-        let _ = socket.set_data(value);
+    ns.on("rooms", async |socket: Socket| {
+        Data(sorted_rooms(&socket).await)
     });
+    ns.on(
+        "set-data",
+        async |socket: Socket, Data(value): Data<serde_json::Value>| {
+            let _ = socket.set_data(value);
+        },
+    );
     ns.on("whoami", async |socket: Socket| {
         let handshake = socket.handshake();
-        let query: serde_json::Map<String, serde_json::Value> =
-            handshake.query().map(|(name, value)| (name, value.into())).collect();
+        let query: serde_json::Map<String, serde_json::Value> = handshake
+            .query()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         let transport = match socket.transport() {
             Transport::Polling => "polling",
             Transport::WebSocket => "websocket",
@@ -156,27 +183,56 @@ fn rooms(ns: &Namespace) {
 }
 
 fn broadcasts(ns: &Namespace) {
-    ns.on("to", async |socket: Socket, Data(rooms): Data<Vec<String>>, Data(except): Data<Vec<String>>, Data(event): Data<String>, rest: Args| {
-        let target = socket.broadcast().to(rooms).except(except);
-        send(&target, &event, &rest)
-    });
-    ns.on("in", async |socket: Socket, Data(rooms): Data<Vec<String>>, Data(except): Data<Vec<String>>, Data(event): Data<String>, rest: Args| {
-        let target = socket.namespace().to(rooms).except(except);
-        send(&target, &event, &rest)
-    });
+    ns.on(
+        "to",
+        async |socket: Socket,
+               Data(rooms): Data<Vec<String>>,
+               Data(except): Data<Vec<String>>,
+               Data(event): Data<String>,
+               rest: Args| {
+            let target = socket.broadcast().to(rooms).except(except);
+            send(&target, &event, &rest)
+        },
+    );
+    ns.on(
+        "in",
+        async |socket: Socket,
+               Data(rooms): Data<Vec<String>>,
+               Data(except): Data<Vec<String>>,
+               Data(event): Data<String>,
+               rest: Args| {
+            let target = socket.namespace().to(rooms).except(except);
+            send(&target, &event, &rest)
+        },
+    );
     ns.on("broadcast", async |socket: Socket, args: Args| {
         let _ = socket.namespace().emit("broadcast", args.take(1));
         NoAck
     });
-    ns.on("broadcast-call", async |socket: Socket, Data(rooms): Data<Vec<String>>, Data(ms): Data<u64>, Data(event): Data<String>, rest: Args, ack: Ack| {
-        let Some(args) = rest.get(0).and_then(Args::from_array) else { return };
-        let target = socket.namespace().to(rooms).timeout(Duration::from_millis(ms));
-        // Spawned: the sender may be asked too, and has to be able to answer.
-        tokio::spawn(async move {
-            let Ok(answers) = target.emit_with_ack(&event, args).await else { return };
-            let _ = ack.send((control::responses(&answers),));
-        });
-    });
+    ns.on(
+        "broadcast-call",
+        async |socket: Socket,
+               Data(rooms): Data<Vec<String>>,
+               Data(ms): Data<u64>,
+               Data(event): Data<String>,
+               rest: Args,
+               ack: Ack| {
+            let Some(args) = rest.get(0).and_then(Args::from_array) else {
+                return;
+            };
+            let target = socket
+                .namespace()
+                .to(rooms)
+                .timeout(Duration::from_millis(ms));
+            // Spawned: the sender may be asked too, and has to be able to answer.
+            tokio::spawn(async move {
+                let Ok(answers) = target.emit_with_ack(&event, args).await else {
+                    return;
+                };
+                let _ = ack.send((control::responses(&answers),));
+            });
+        },
+    );
 }
 
 fn connection(ns: &Namespace, log: &Log) {
@@ -221,19 +277,25 @@ async fn sorted_rooms(socket: &Socket) -> Vec<String> {
 fn inspect(value: &Value) -> Value {
     match value {
         Value::Binary(data) => {
-            let sum = data.iter().fold(0u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
+            let sum = data
+                .iter()
+                .fold(0u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
             Value::from_iter([
                 ("bin", Value::from(data.len() as u64)),
                 ("sum", Value::from(u64::from(sum))),
             ])
         }
         Value::Array(items) => Value::Array(items.iter().map(inspect).collect()),
-        Value::Object(map) => map.iter().map(|(key, value)| (key.to_owned(), inspect(value))).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.to_owned(), inspect(value)))
+            .collect(),
         other => other.clone(),
     }
 }
 
 /// A room, or an array of rooms.
+#[derive(Default)]
 pub(crate) struct OneOrMany(pub(crate) Vec<String>);
 
 impl<'de> serde::Deserialize<'de> for OneOrMany {

@@ -44,36 +44,44 @@ impl Default for Params {
     }
 }
 
-impl Default for OneOrMany {
-    fn default() -> Self {
-        OneOrMany(Vec::new())
-    }
-}
-
 pub(crate) fn install(server: &Server, options: &Options, log: &Log) {
     let events = Events::default();
     for name in ["/", "/custom"] {
         listen(server, name, &options.node_name, &events);
     }
     let (inner, log, name) = (server.clone(), log.clone(), options.node_name.clone());
-    server.of("/ctl").on("ctl", move |Data(op): Data<String>, Data(params): Data<Value>| {
-        let (server, log, name, events) = (inner.clone(), log.clone(), name.clone(), events.clone());
-        async move {
-            Data(match run(&server, &log, &name, &events, &op, params).await {
-                Ok(result) => Value::from_iter([("ok", Value::Bool(true)), ("result", result)]),
-                Err(error) => {
-                    Value::from_iter([("ok", Value::Bool(false)), ("error", Value::from(error))])
-                }
-            })
-        }
-    });
+    server.of("/ctl").on(
+        "ctl",
+        move |Data(op): Data<String>, Data(params): Data<Value>| {
+            let (server, log, name, events) =
+                (inner.clone(), log.clone(), name.clone(), events.clone());
+            async move {
+                Data(
+                    match run(&server, &log, &name, &events, &op, params).await {
+                        Ok(result) => {
+                            Value::from_iter([("ok", Value::Bool(true)), ("result", result)])
+                        }
+                        Err(error) => Value::from_iter([
+                            ("ok", Value::Bool(false)),
+                            ("error", Value::from(error)),
+                        ]),
+                    },
+                )
+            }
+        },
+    );
 }
 
 fn listen(server: &Server, name: &'static str, node: &str, events: &Events) {
     let namespace = server.of(name);
     let remember = move |events: &Events, args: &Args| {
-        let entry = std::iter::once(Value::from(name)).chain(args.values()).collect();
-        events.lock().unwrap_or_else(PoisonError::into_inner).push(Value::Array(entry));
+        let entry = std::iter::once(Value::from(name))
+            .chain(args.values())
+            .collect();
+        events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Value::Array(entry));
     };
     let heard = events.clone();
     namespace.on_server_side("node-event", move |args| {
@@ -101,7 +109,10 @@ async fn run(
 ) -> Result<Value, String> {
     let params: Params = parse(&raw)?;
     let namespace = server.of(&params.nsp);
-    let args = raw.get("args").and_then(Value::as_array).unwrap_or_default();
+    let args = raw
+        .get("args")
+        .and_then(Value::as_array)
+        .unwrap_or_default();
     let args = Args::from_values(args, server.parser());
     let selected = select(&namespace.all(), &params);
     let failed = |error: &dyn std::fmt::Display| error.to_string();
@@ -109,8 +120,14 @@ async fn run(
         "name" => Ok(Value::from(name)),
         "serverCount" => Ok(Value::from(1u64)),
         "broadcast" => {
-            let target = if params.volatile { selected.volatile() } else { selected };
-            target.emit(&params.event, args).map_err(|error| failed(&error))?;
+            let target = if params.volatile {
+                selected.volatile()
+            } else {
+                selected
+            };
+            target
+                .emit(&params.event, args)
+                .map_err(|error| failed(&error))?;
             Ok(Value::Null)
         }
         "broadcastAck" => {
@@ -131,22 +148,32 @@ async fn run(
             Ok(Value::Null)
         }
         "fetchSockets" => {
-            let sockets = selected.fetch_sockets().await.found.into_iter().map(|socket| {
-                let mut rooms = socket.rooms().to_vec();
-                rooms.sort();
-                let data = socket.data().unwrap_or(json!({}));
-                let auth = socket.raw_auth().get(0).map(|auth| auth.to_value());
-                Value::from_iter([
-                    ("id", Value::from(socket.id())),
-                    ("rooms", rooms.into_iter().map(Value::from).collect()),
-                    ("auth", auth.unwrap_or_else(|| Value::from_iter::<[(&str, Value); 0]>([]))),
-                    ("data", parse(&json_value(&data)).unwrap_or(Value::Null)),
-                ])
-            });
+            let sockets = selected
+                .fetch_sockets()
+                .await
+                .found
+                .into_iter()
+                .map(|socket| {
+                    let mut rooms = socket.rooms().to_vec();
+                    rooms.sort();
+                    let data = socket.data().unwrap_or(json!({}));
+                    let auth = socket.raw_auth().get(0).map(|auth| auth.to_value());
+                    Value::from_iter([
+                        ("id", Value::from(socket.id())),
+                        ("rooms", rooms.into_iter().map(Value::from).collect()),
+                        (
+                            "auth",
+                            auth.unwrap_or_else(|| Value::from_iter::<[(&str, Value); 0]>([])),
+                        ),
+                        ("data", parse(&json_value(&data)).unwrap_or(Value::Null)),
+                    ])
+                });
             Ok(sockets.collect())
         }
         "serverSideEmit" => {
-            namespace.server_side_emit("node-event", args).map_err(|error| failed(&error))?;
+            namespace
+                .server_side_emit("node-event", args)
+                .map_err(|error| failed(&error))?;
             Ok(Value::Null)
         }
         "serverSideEmitAck" => {
@@ -169,13 +196,18 @@ async fn run(
 
 fn select(all: &Broadcast, params: &Params) -> Broadcast {
     let selected = all.clone().to(&params.rooms[..]).except(&params.except[..]);
-    if params.local { selected.local() } else { selected }
+    if params.local {
+        selected.local()
+    } else {
+        selected
+    }
 }
 
 /// The answers to a broadcast as tests see them: was somebody silent, and the first argument of
 /// each answer.
 pub(crate) fn responses(answers: &Answers) -> Value {
-    let first = |(_, args): &(String, Args)| args.values().into_iter().next().unwrap_or(Value::Null);
+    let first =
+        |(_, args): &(String, Args)| args.values().into_iter().next().unwrap_or(Value::Null);
     Value::from_iter([
         ("timeout", Value::Bool(!answers.is_complete())),
         ("responses", answers.answers.iter().map(first).collect()),

@@ -83,6 +83,8 @@ fn endpoints(server: &Server) {
 
 fn answer(kind: &'static str, body: String) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::from(body));
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     answer
 }

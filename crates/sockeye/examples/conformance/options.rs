@@ -60,7 +60,10 @@ impl Options {
             connect_timeout: number("CONNECT_TIMEOUT").unwrap_or(connect),
             upgrade_timeout: number("UPGRADE_TIMEOUT").unwrap_or(10_000),
             recovery: number("RECOVERY_MS").unwrap_or(recovery),
-            transports: names.split(',').filter_map(|name| Transport::parse(name.trim())).collect(),
+            transports: names
+                .split(',')
+                .filter_map(|name| Transport::parse(name.trim()))
+                .collect(),
             deflate: text("PERMESSAGE_DEFLATE").as_deref() == Some("1"),
             compression: text("HTTP_COMPRESSION").as_deref() != Some("0"),
             cors: text("CORS_ORIGIN").filter(|origin| !origin.is_empty()),

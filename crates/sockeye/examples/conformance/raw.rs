@@ -55,7 +55,10 @@ pub(crate) fn engine_client(server: &Server) {
             format!("4=4; Expires={}", httpdate::fmt_http_date(now)),
         ];
         let mut response = HandshakeResponse::new();
-        for cookie in cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
+        for cookie in cookies
+            .iter()
+            .filter_map(|cookie| HeaderValue::from_str(cookie).ok())
+        {
             response = response.header(SET_COOKIE, cookie);
         }
         Ok(response)

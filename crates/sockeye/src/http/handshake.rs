@@ -202,7 +202,12 @@ pub(crate) fn open_session(
         }
         _ => &[],
     };
-    let io = Io { connection: connection.clone(), writer, probe: None, raw };
+    let io = Io {
+        connection: connection.clone(),
+        writer,
+        probe: None,
+        raw,
+    };
     let key = worker.call(|shard| {
         let key = shard.open(id, request.transport, route.kind(), io, upgrades);
         connection.set_key(key);

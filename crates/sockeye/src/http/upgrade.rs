@@ -69,7 +69,7 @@ pub(crate) fn open(
     extra: HeaderMap,
     slot: SessionSlot,
 ) -> Answer {
-    let accepted = match negotiate(&request, Vec::new(), server.config.deflate.clone()) {
+    let accepted = match negotiate(&request, Vec::new(), server.config.deflate) {
         Ok(accepted) => accepted,
         Err(answer) => return *answer,
     };
@@ -90,7 +90,7 @@ pub(crate) fn open(
 
 /// Lets a WebSocket probe a session that is on polling.
 pub(crate) fn probe(server: Arc<ServerInner>, mut request: Request<()>, found: Found) -> Answer {
-    let accepted = match negotiate(&request, Vec::new(), server.config.deflate.clone()) {
+    let accepted = match negotiate(&request, Vec::new(), server.config.deflate) {
         Ok(accepted) => accepted,
         Err(answer) => return *answer,
     };
@@ -133,11 +133,7 @@ pub(crate) fn probe(server: Arc<ServerInner>, mut request: Request<()>, found: F
     answer
 }
 
-fn start<S: crate::worker::Stream>(
-    worker: &Arc<Worker>,
-    task: WebSocketTask<S>,
-    early: Vec<u8>,
-) {
+fn start<S: crate::worker::Stream>(worker: &Arc<Worker>, task: WebSocketTask<S>, early: Vec<u8>) {
     worker.spawn(task.with_early(early));
 }
 
@@ -162,7 +158,7 @@ pub(crate) fn plain(
     handler: Handler,
     options: Arc<WebSocketOptions>,
 ) -> Answer {
-    let accepted = match negotiate(&request, options.protocols.clone(), options.deflate.clone()) {
+    let accepted = match negotiate(&request, options.protocols.clone(), options.deflate) {
         Ok(accepted) => accepted,
         Err(answer) => return *answer,
     };
