@@ -118,3 +118,17 @@ impl<Io> Session<Io> {
             .map(|(_, key)| *key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        // With a connection of two pointers.
+        let size = size_of::<Session<[usize; 2]>>();
+        assert!(size <= 192, "{size}");
+        assert!(size_of::<Outbound>() <= 48);
+        assert_eq!(size_of::<Option<TimerId>>(), 8);
+    }
+}

@@ -43,3 +43,29 @@ impl<H: Host> Socket<H> {
         self.lossy
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acks::AckFailure;
+    use crate::host::AckWaiter;
+    use sockeye_protocol::socketio::Args;
+
+    struct Fake;
+
+    impl Host for Fake {
+        type Io = ();
+        type Socket = std::sync::Arc<()>;
+        type Waiter = ();
+    }
+
+    impl AckWaiter for () {
+        fn resolve(self, _: Result<Args, AckFailure>) {}
+    }
+
+    #[test]
+    fn an_idle_socket_is_small() {
+        let size = size_of::<Socket<Fake>>();
+        assert!(size <= 72, "{size}");
+    }
+}
