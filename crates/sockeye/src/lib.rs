@@ -38,6 +38,7 @@ mod connect;
 mod data;
 mod deflate;
 mod dispatch;
+mod emitter;
 mod engine;
 mod error;
 mod extract;
@@ -65,6 +66,7 @@ pub use ack::{IntoReply, NoAck, Reply};
 pub use broadcast::{Answers, Broadcast, Found, RemoteSocket};
 pub use config::{Recovery, ServerBuilder};
 pub use data::Data;
+pub use emitter::Emitter;
 pub use engine::{EngineMessage, EngineSocket};
 pub use error::{AckError, ConnectError, EmitError, EventError};
 pub use extract::{Ack, Auth, Context, DisconnectReason, EventName, FromEvent, State};
@@ -75,7 +77,7 @@ pub use metrics::Gauges;
 pub use namespace::Namespace;
 pub use room::{IntoRooms, Room, RoomFuture};
 pub use server::Server;
-pub use socket::{Emitter, Socket, SocketState};
+pub use socket::{Socket, SocketState};
 pub use sockeye_cluster::{EmbeddedConfig, Store};
 pub use sockeye_core::{Queued, RoomError, Stats};
 pub use sockeye_protocol::engine::{CloseReason, Transport};
@@ -84,3 +86,8 @@ pub use sockeye_protocol::socketio::{
 };
 pub use sockeye_websocket::deflate::DeflateOptions;
 pub use websocket::WebSocket;
+
+/// The examples of the project's front page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -10,20 +10,21 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sockeye_cluster::Offset;
-use sockeye_core::{Class, Key, Message, MessageBuilder, Queued};
+use sockeye_core::{Class, Key, Message, Queued};
 use sockeye_protocol::engine::{CloseReason, SocketId, Transport};
 use sockeye_protocol::socketio::{
-    Args, ArgsError, Parser, ToArgs, encode_ack_into, encode_event_into, is_reserved_event,
+    Args, ArgsError, Parser, ToArgs, encode_ack_into, is_reserved_event,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::broadcast::Broadcast;
+use crate::emitter::Emitter;
 use crate::error::{AckError, EmitError};
 use crate::handler::Handler;
 use crate::handshake::Handshake;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
 use crate::namespace::{Namespace, NamespaceInner};
-use crate::net::{Connection, Waiter};
+use crate::net::Connection;
 use crate::recovery::Recovery;
 use crate::room::{IntoRooms, Room, RoomFuture};
 use crate::server::{Server, ServerInner};
@@ -352,26 +353,17 @@ impl Socket {
 
     /// Emits that are dropped when the connection cannot take them at once.
     pub fn volatile(&self) -> Emitter {
-        Emitter {
-            volatile: true,
-            ..self.emitter()
-        }
+        self.emitter().volatile()
     }
 
     /// Emits that may (the default) or may not be compressed.
     pub fn compress(&self, compress: bool) -> Emitter {
-        Emitter {
-            compress,
-            ..self.emitter()
-        }
+        self.emitter().compress(compress)
     }
 
     /// Emits whose acknowledgement is awaited for `timeout`.
     pub fn timeout(&self, timeout: Duration) -> Emitter {
-        Emitter {
-            timeout: Some(timeout),
-            ..self.emitter()
-        }
+        self.emitter().timeout(timeout)
     }
 
     /// To everyone else in the namespace.
@@ -400,12 +392,7 @@ impl Socket {
     }
 
     fn emitter(&self) -> Emitter {
-        Emitter {
-            socket: self.clone(),
-            volatile: false,
-            compress: true,
-            timeout: None,
-        }
+        Emitter::new(self.clone())
     }
 
     fn outstanding(&self) -> usize {
@@ -516,97 +503,6 @@ impl Socket {
                 "dropped by the application",
             );
         });
-    }
-}
-
-/// How a single event leaves.
-#[derive(Clone, Debug)]
-#[must_use = "call `emit` or `emit_with_ack`"]
-pub struct Emitter {
-    socket: Socket,
-    volatile: bool,
-    compress: bool,
-    timeout: Option<Duration>,
-}
-
-impl Emitter {
-    /// Drops the event when the connection cannot take it at once.
-    pub fn volatile(self) -> Self {
-        Emitter {
-            volatile: true,
-            ..self
-        }
-    }
-
-    /// Lets the event be compressed, or not.
-    pub fn compress(self, compress: bool) -> Self {
-        Emitter { compress, ..self }
-    }
-
-    /// How long the acknowledgement is awaited.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Emitter {
-            timeout: Some(timeout),
-            ..self
-        }
-    }
-
-    /// As [`Socket::emit`].
-    ///
-    /// # Errors
-    /// As [`Socket::emit`].
-    pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<Queued, EmitError> {
-        let socket = &self.socket;
-        let args = socket.prepare(event, args)?;
-        if !self.volatile && socket.0.namespace.is_recoverable() {
-            return crate::recovery::emit(socket, event, args, self.compress);
-        }
-        let class = if self.volatile {
-            Class::Volatile
-        } else {
-            Class::Normal
-        };
-        let message = socket
-            .0
-            .namespace
-            .encode(None, event, &args, class, self.compress);
-        EmitError::check(socket.send(Arc::new(message)))
-    }
-
-    /// As [`Socket::emit_with_ack`].
-    ///
-    /// # Errors
-    /// As [`Socket::emit_with_ack`].
-    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
-        let socket = &self.socket;
-        let args = socket.prepare(event, args)?;
-        let default = socket.0.namespace.server().config.ack_timeout;
-        let timeout = self.timeout.unwrap_or(default).as_millis() as u64;
-        let id = socket.0.namespace.next_ack_id();
-        let class = if self.volatile {
-            Class::Volatile
-        } else {
-            Class::Normal
-        };
-        let message = socket
-            .0
-            .namespace
-            .encode(Some(id), event, &args, class, self.compress);
-        let (sender, receiver) = oneshot::channel();
-        let (key, message) = (socket.key(), Arc::new(message));
-        let worker = socket.0.connection.worker.clone();
-        worker.submit(move |shard| {
-            if shard.expect_ack(key, id, timeout, Waiter::One(sender))
-                && shard.send(key, &message) != Queued::Queued
-            {
-                shard.refuse_ack(key, id);
-                shard.end_full();
-            }
-        });
-        let answer = receiver
-            .await
-            .map_err(|_| sockeye_core::AckFailure::Disconnected);
-        Ok(answer??)
     }
 }
 
@@ -806,7 +702,7 @@ impl Socket {
         Queued::Queued
     }
 
-    fn prepare(&self, event: &str, args: impl ToArgs) -> Result<Args, EmitError> {
+    pub(crate) fn prepare(&self, event: &str, args: impl ToArgs) -> Result<Args, EmitError> {
         if is_reserved_event(event) {
             return Err(EmitError::Reserved(event.into()));
         }
@@ -866,31 +762,4 @@ pub(crate) struct Kept<'a> {
 /// applications name.
 pub(crate) fn user_room(user: &str) -> Room {
     format!("\u{1}user:{user}").into()
-}
-
-impl NamespaceInner {
-    pub(crate) fn builder(&self) -> MessageBuilder {
-        match self.parser {
-            Parser::Json => {
-                let mut builder = MessageBuilder::text();
-                builder.buffer().push(b'4');
-                builder
-            }
-            Parser::Msgpack => MessageBuilder::binary(),
-        }
-    }
-
-    pub(crate) fn encode(
-        &self,
-        id: Option<u64>,
-        event: &str,
-        args: &Args,
-        class: Class,
-        compress: bool,
-    ) -> Message {
-        let mut builder = self.builder();
-        let attachments =
-            encode_event_into(builder.buffer(), self.parser, &self.name, id, event, args);
-        builder.build(class, compress, &attachments)
-    }
 }
