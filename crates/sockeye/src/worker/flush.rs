@@ -281,8 +281,15 @@ impl Worker {
             return;
         };
         match &session.io.writer {
-            Writer::WebSocket { link, .. } if !link.is_direct() => link.signal(Signal::Write),
-            Writer::WebSocket { .. } if session.blocked => {}
+            Writer::WebSocket { link, .. } if !link.is_direct() => {
+                if session.blocked {
+                    session.io.connection.set_backlog(session.out.bytes());
+                }
+                link.signal(Signal::Write);
+            }
+            Writer::WebSocket { .. } if session.blocked => {
+                session.io.connection.set_backlog(session.out.bytes());
+            }
             Writer::WebSocket { .. } => match gather(key, session) {
                 Some(batch) => batches.push(batch),
                 None => shard.drained(key),
@@ -295,6 +302,9 @@ impl Worker {
 /// Answers the poll a client holds open, if something waits for it.
 pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
     let Some(payload) = shard.take_payload(key, MAX_PAYLOAD) else {
+        if let Some(session) = shard.session(key) {
+            session.io.connection.set_backlog(session.out.bytes());
+        }
         return shard.drained(key);
     };
     let Some(session) = shard.session_mut(key) else {
