@@ -1,8 +1,10 @@
 //! The library as its users meet it: a server on a real port, clients that speak the protocol.
 
 mod answers;
+mod broadcast;
 mod extractors;
 mod faults;
 mod flow;
 mod listeners;
+mod queues;
 mod support;

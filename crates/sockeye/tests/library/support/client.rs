@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use sockeye_protocol::engine::SessionId;
 use sockeye_protocol::socketio::{Args, Decoder, Limits, PacketType, Parser};
 
 use super::{Frame, Wire};
@@ -101,6 +102,12 @@ impl Client {
         before.append(&mut self.waiting);
         self.waiting = before;
         Ok(())
+    }
+
+    /// The worker its session lives on.
+    pub(crate) fn worker(&self) -> u8 {
+        let sid = self.open["sid"].as_str().expect("an id");
+        SessionId::parse(sid).expect("our ids").shard()
     }
 
     pub(crate) async fn emit(&mut self, event: &str, args: Value) {

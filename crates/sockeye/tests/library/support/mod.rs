@@ -9,7 +9,8 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use sockeye::{Server, ServerBuilder};
+use sockeye::{Namespace, Server, ServerBuilder, Socket};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub(crate) use client::{Client, Packet};
 pub(crate) use http::{Polling, request};
@@ -44,6 +45,18 @@ impl Running {
         Running { server, address }
     }
 
+    /// Mounts a server into axum, so that sessions go to its workers in turn.
+    pub(crate) async fn mounted(builder: ServerBuilder, setup: impl FnOnce(&Server)) -> Self {
+        let server = builder.build();
+        setup(&server);
+        let (listener, address) = listen();
+        listener.set_nonblocking(true).expect("an option");
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        let router = axum::Router::new().fallback_service(server.service());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Running { server, address }
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.address).await
     }
@@ -60,19 +73,31 @@ impl Running {
 
     /// Waits until nothing is left of any client.
     pub(crate) async fn until_empty(&self) {
-        let mut last = String::new();
         let empty = async || {
             let gauges = self.server.gauges().await;
-            last = format!("{gauges:?}");
             gauges.sessions == 0
                 && gauges.sockets == 0
                 && gauges.rooms == 0
                 && gauges.timers == 0
                 && gauges.queued_bytes == 0
         };
-        eventually_said(empty, "nothing is left").await;
-        drop(last);
+        let waiting = tokio::time::timeout(PATIENCE, until(empty)).await;
+        assert!(
+            waiting.is_ok(),
+            "something is left: {:?}",
+            self.server.gauges().await
+        );
     }
+}
+
+/// The sockets that connect to a namespace from now on.
+pub(crate) fn sockets(namespace: &Namespace) -> UnboundedReceiver<Socket> {
+    let (sender, receiver) = unbounded_channel();
+    namespace.on_connection(move |socket: Socket| {
+        let _ = sender.send(socket);
+        std::future::ready(())
+    });
+    receiver
 }
 
 /// A listener on a free port.
@@ -96,17 +121,14 @@ pub(crate) async fn metric(server: &Server, name: &str) -> u64 {
 
 /// Waits until a condition holds.
 pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
-    eventually_said(condition, what).await;
+    let done = tokio::time::timeout(PATIENCE, until(condition)).await;
+    assert!(done.is_ok(), "never came true: {what}");
 }
 
-async fn eventually_said(mut condition: impl AsyncFnMut() -> bool, what: &str) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let done = tokio::time::timeout(PATIENCE, waiting).await;
-    assert!(done.is_ok(), "never came true: {what}");
+async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    while !condition().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Awaits something that must come.

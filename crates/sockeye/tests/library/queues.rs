@@ -1,0 +1,278 @@
+//! What waits for a connection: bounded, and never silently lost.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sockeye::{EventError, Queued, RoomError, Server, Socket};
+
+use crate::support::{Packet, Polling, Running, eventually, sockets, soon};
+
+const LARGE: usize = 100_000;
+
+fn small_queue() -> sockeye::ServerBuilder {
+    Server::builder().workers(1).max_queued_bytes(3 * LARGE)
+}
+
+/// Emits until the connection is full; how often that went well.
+fn flood(socket: &Socket) -> usize {
+    let text = "x".repeat(LARGE);
+    for n in 0..1000 {
+        match socket.emit("flood", (n, &text)) {
+            Ok(Queued::Queued) => {}
+            Ok(other) => panic!("not volatile, and yet {other:?}"),
+            Err(error) => {
+                assert!(error.is_refused());
+                return n;
+            }
+        }
+        if n % 8 == 7 {
+            // From outside a worker, what is on its way counts.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    panic!("never full");
+}
+
+#[tokio::test]
+async fn a_slow_consumer_is_closed_without_a_disconnect_packet() {
+    let mut connected = None;
+    let running = Running::with(small_queue(), |server| {
+        let ns = server.of("/");
+        connected = Some(sockets(&ns));
+        ns.on("flood me", async |socket: Socket| flood(&socket));
+        ns.on("sync", async || ());
+    });
+    let mut connected = connected.expect("set up");
+    let mut witness = running.connect().await;
+    connected.recv().await.expect("a socket");
+    for inside in [true, false] {
+        let mut client = running.connect().await;
+        let socket = connected.recv().await.expect("a socket");
+        if inside {
+            client.ask("flood me", json!([])).await;
+        } else {
+            let socket = socket.clone();
+            std::thread::spawn(move || flood(&socket))
+                .join()
+                .expect("the thread");
+        }
+        soon("the end of the socket", socket.closed()).await;
+        let packets = client.until_end().await;
+        for (n, packet) in packets.iter().enumerate() {
+            match packet {
+                Packet::Event(_, name, args, None) => {
+                    assert_eq!((name.as_str(), &args[0]), ("flood", &json!(n)), "in order");
+                }
+                other => panic!("a stock client would stay away after {other:?}"),
+            }
+        }
+        assert!(!packets.is_empty());
+        witness.call("sync", json!([])).await;
+    }
+    assert_eq!(running.metric("slow_consumers").await, 2);
+}
+
+#[tokio::test]
+async fn a_broadcast_ends_slow_consumers_and_spares_the_others() {
+    let mut connected = None;
+    let running = Running::with(small_queue(), |server| {
+        connected = Some(sockets(&server.of("/")))
+    });
+    let mut connected = connected.expect("set up");
+    let mut slow = running.connect().await;
+    let slow_socket = connected.recv().await.expect("a socket");
+    let mut quick = running.connect().await;
+    let ns = running.server.of("/");
+    let text = "x".repeat(LARGE);
+    let mut sent = 0;
+    while slow_socket.is_connected() {
+        ns.emit("n", (sent, &text)).expect("emitted");
+        assert_eq!(quick.expect("n").await[0], sent);
+        sent += 1;
+        assert!(sent < 1000);
+    }
+    ns.emit("still here", ()).expect("emitted");
+    quick.expect("still here").await;
+    let packets = slow.until_end().await;
+    assert!(packets.len() < sent);
+    assert!(
+        packets
+            .iter()
+            .all(|packet| matches!(packet, Packet::Event(..)))
+    );
+    assert_eq!(running.metric("slow_consumers").await, 1);
+}
+
+#[tokio::test]
+async fn volatile_packets_are_dropped_when_the_kernel_takes_no_more() {
+    let mut connected = None;
+    let running = Running::with(small_queue(), |server| {
+        connected = Some(sockets(&server.of("/")))
+    });
+    let mut client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let text = "x".repeat(LARGE);
+    let mut sent = 0;
+    eventually("the kernel is full", async || {
+        let outcome = socket
+            .volatile()
+            .emit("v", (sent, &text))
+            .expect("connected");
+        sent += 1;
+        // What is dropped on the worker is counted there.
+        outcome == Queued::Dropped || running.metric("volatile_dropped").await > 0
+    })
+    .await;
+    // A packet that matters still finds room, and is not overtaken by what was dropped.
+    assert_eq!(socket.emit("normal", ()), Ok(Queued::Queued));
+    let mut last = -1;
+    loop {
+        let (name, args) = client.event().await;
+        if name == "normal" {
+            break;
+        }
+        let n = args[0].as_i64().expect("a number");
+        assert!(n > last, "in order");
+        last = n;
+    }
+    assert!(last >= 0 && last < sent);
+    assert!(socket.is_connected());
+    assert_eq!(running.metric("slow_consumers").await, 0);
+}
+
+#[tokio::test]
+async fn emit_when_ready_waits_for_room_from_inside_and_outside() {
+    const EVENTS: usize = 200;
+    async fn speak(socket: Socket) -> Result<(), EventError> {
+        let text = "x".repeat(LARGE);
+        for n in 0..EVENTS {
+            let queued = socket.emit_when_ready("n", (n, &text)).await?;
+            assert_eq!(queued, Queued::Queued);
+        }
+        Ok(())
+    }
+    let mut connected = None;
+    let running = Running::with(small_queue(), |server| {
+        server.of("/").on("speak", speak);
+        connected = Some(sockets(&server.of("/")));
+    });
+    let mut client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    client.emit("speak", json!([])).await;
+    for n in 0..EVENTS {
+        assert_eq!(client.expect("n").await[0], n);
+    }
+    let outside = tokio::spawn(speak(socket.clone()));
+    for n in 0..EVENTS {
+        assert_eq!(client.expect("n").await[0], n);
+    }
+    outside.await.expect("no panic").expect("all were queued");
+    assert_eq!(running.metric("slow_consumers").await, 0);
+
+    // A socket that goes while somebody waits for it ends the wait.
+    let outside = tokio::spawn(speak(socket.clone()));
+    eventually("the queue is full", async || socket.queued_bytes() > LARGE).await;
+    drop(client);
+    let ended = soon("the end of the wait", outside)
+        .await
+        .expect("no panic");
+    assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_nothing_is_closed_at_the_write_deadline() {
+    let mut connected = None;
+    let builder = Server::builder()
+        .workers(1)
+        .write_timeout(Duration::from_millis(300));
+    let running = Running::with(builder, |server| connected = Some(sockets(&server.of("/"))));
+    let client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let text = "x".repeat(LARGE);
+    eventually("bytes wait", async || {
+        socket.queued_bytes() > 4 * LARGE || {
+            assert_eq!(socket.emit("n", &text), Ok(Queued::Queued));
+            false
+        }
+    })
+    .await;
+    let begun = Instant::now();
+    soon("the end", socket.closed()).await;
+    assert!(
+        begun.elapsed() >= Duration::from_millis(150),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(running.metric("write_timeouts").await, 1);
+    assert_eq!(running.metric("slow_consumers").await, 0);
+    drop(client);
+    running.until_empty().await;
+}
+
+#[tokio::test]
+async fn on_polling_volatile_is_dropped_while_no_poll_is_open() {
+    let mut connected = None;
+    let running = Running::start(|server| connected = Some(sockets(&server.of("/"))));
+    let polling = Polling::connect(running.address).await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let _ = socket.volatile().emit("lost", ());
+    let _ = socket.emit("kept", 1);
+    running.until_metric("volatile_dropped", 1).await;
+    assert_eq!(polling.poll().await, r#"42["kept",1]"#);
+    let waiting = polling.clone();
+    let poll = tokio::spawn(async move { waiting.poll().await });
+    eventually("a volatile packet is taken", async || {
+        let _ = socket.volatile().emit("taken", ());
+        poll.is_finished()
+    })
+    .await;
+    let answer = poll.await.expect("an answer");
+    assert!(answer.starts_with(r#"42["taken"]"#), "{answer}");
+}
+
+#[tokio::test]
+async fn rooms_and_acknowledgements_owed_are_limited() {
+    let builder = Server::builder()
+        .workers(1)
+        .max_rooms(3)
+        .max_pending_acks(2);
+    let running = Running::with(builder, |server| {
+        let ns = server.of("/");
+        ns.on("join", async |socket: Socket| {
+            socket.join(["1", "2", "3"]).await?;
+            socket.join("2").await?;
+            let failure = socket.join("4").await;
+            assert_eq!(failure, Err(RoomError::TooMany(3)));
+            failure?;
+            Ok::<_, EventError>(())
+        });
+        ns.on("ask", async |socket: Socket| {
+            for _ in 0..2 {
+                let socket = socket.clone();
+                tokio::spawn(async move { socket.emit_with_ack("q", ()).await });
+            }
+            tokio::task::yield_now().await;
+            let third = socket.emit_with_ack("q", ()).await;
+            third.expect_err("too many").is_refused()
+        });
+    });
+    let mut client = running.connect().await;
+    let answer = client.call("join", json!([])).await;
+    assert_eq!(answer[0]["error"]["code"], "too_many_rooms");
+    let asked = client.ask("ask", json!([])).await;
+    assert_eq!(client.answer(asked).await, [json!(true)]);
+    assert_eq!(running.metric("limit_refusals").await, 2);
+}
+
+#[tokio::test]
+async fn one_message_larger_than_the_limit_passes_an_empty_queue() {
+    let running = Running::with(
+        Server::builder().workers(1).max_queued_bytes(1000),
+        |server| {
+            server.of("/").on("large", async || "y".repeat(5_000_000));
+        },
+    );
+    let mut client = running.connect().await;
+    let answer = client.call("large", json!([])).await;
+    assert_eq!(answer[0].as_str().map(str::len), Some(5_000_000));
+}
