@@ -73,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) body_timeout: Duration,
     pub(crate) websocket_limits: sockeye_websocket::Limits,
     pub(crate) deflate: Option<DeflateOptions>,
+    pub(crate) max_concurrent_deflate: (Option<usize>, usize),
     pub(crate) http_compression: Option<usize>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) cors: Option<Cors>,
@@ -131,6 +132,7 @@ impl Default for ServerBuilder {
                 body_timeout: Duration::from_secs(30),
                 websocket_limits: sockeye_websocket::Limits::new(core.max_payload),
                 deflate: None,
+                max_concurrent_deflate: (None, 64 << 10),
                 http_compression: Some(1024),
                 cookie: None,
                 cors: None,
@@ -223,6 +225,13 @@ impl ServerBuilder {
     /// memory for it.
     pub fn per_message_deflate(mut self, options: DeflateOptions) -> Self {
         self.config.deflate = Some(options);
+        self
+    }
+
+    /// Messages of more than `above` bytes that are compressed at the same time, over all workers;
+    /// beyond, they are sent as they are. Default half the workers, at least 1, and 64 KiB.
+    pub fn max_concurrent_deflate(mut self, messages: usize, above: usize) -> Self {
+        self.config.max_concurrent_deflate = (Some(messages), above);
         self
     }
 

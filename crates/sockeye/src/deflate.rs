@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use sockeye_core::{Message, Outbound};
-use sockeye_websocket::deflate::{Agreed, DeflateOptions, Deflater, deflated_frame};
+use sockeye_websocket::deflate::{Agreed, DeflateGate, DeflateOptions, Deflater, deflated_frame};
 use sockeye_websocket::{OpCode, Role, frame};
 
 /// How a connection's messages are compressed.
@@ -12,6 +12,7 @@ pub(crate) struct Outgoing {
     window_bits: u8,
     level: u8,
     threshold: usize,
+    gate: DeflateGate,
     /// Only with context takeover: the connection's own compressor and what it has produced.
     own: Option<Own>,
 }
@@ -23,7 +24,7 @@ struct Own {
 }
 
 impl Outgoing {
-    pub(crate) fn new(agreed: Agreed, options: &DeflateOptions) -> Self {
+    pub(crate) fn new(agreed: Agreed, options: &DeflateOptions, gate: DeflateGate) -> Self {
         let own = agreed.takeover(Role::Server).then(|| Own {
             deflater: Deflater::new(agreed, Role::Server, options),
             staged: VecDeque::new(),
@@ -33,6 +34,7 @@ impl Outgoing {
             window_bits: agreed.window_bits(Role::Server),
             level: options.level,
             threshold: options.threshold,
+            gate,
             own,
         }
     }
@@ -47,14 +49,14 @@ impl Outgoing {
         if !self.wants(message) {
             return None;
         }
-        let (bits, level, threshold) = (self.window_bits, self.level, self.threshold);
-        message
-            .deflated(bits, |message| {
-                Some(encode(message, threshold, |opcode, data| {
-                    deflated_frame(opcode, data, bits, level)
-                }))
-            })
-            .cloned()
+        let (bits, level) = (self.window_bits, self.level);
+        let make = |message: &Message| {
+            let wire = encode(message, self.threshold, &self.gate, |opcode, data| {
+                deflated_frame(opcode, data, bits, level)
+            });
+            Some(wire)
+        };
+        message.deflated(bits, make).cloned()
     }
 
     /// Compresses up to `max` bytes of what waits with the connection's own window.
@@ -73,7 +75,9 @@ impl Outgoing {
             let wire = if message.is_frame_control() {
                 message.frames().flatten().copied().collect()
             } else {
-                encode(&message, limit, |opcode, data| deflater.frame(opcode, data))
+                encode(&message, limit, &self.gate, |opcode, data| {
+                    deflater.frame(opcode, data)
+                })
             };
             bytes += wire.len();
             own.staged.push_back(wire);
@@ -109,10 +113,12 @@ impl Outgoing {
     }
 }
 
-/// The frames of a message, those of at least `threshold` bytes made by `deflate`.
+/// The frames of a message, those of at least `threshold` bytes made by `deflate` as far as the
+/// gate lets them in; the others go out as they are.
 fn encode(
     message: &Message,
     threshold: usize,
+    gate: &DeflateGate,
     mut deflate: impl FnMut(OpCode, &[u8]) -> Bytes,
 ) -> Bytes {
     let opcode = if message.is_binary() {
@@ -121,10 +127,12 @@ fn encode(
         OpCode::Text
     };
     let mut one = |opcode, data: &[u8]| {
-        if data.len() >= threshold {
-            deflate(opcode, data)
-        } else {
-            frame(opcode, data)
+        let permit = (data.len() >= threshold)
+            .then(|| gate.try_enter(data.len()))
+            .flatten();
+        match permit {
+            Some(_) => deflate(opcode, data),
+            None => frame(opcode, data),
         }
     };
     let first = one(opcode, message.payload());
@@ -137,4 +145,40 @@ fn encode(
         wire.extend_from_slice(&one(OpCode::Binary, data));
     }
     wire.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_core::{Class, MessageBuilder};
+
+    use super::*;
+
+    fn message(len: usize) -> Message {
+        let mut builder = MessageBuilder::text();
+        builder.buffer().resize(builder.buffer().len() + len, b'x');
+        builder.build(Class::Normal, true, &[])
+    }
+
+    #[test]
+    fn a_large_message_that_the_gate_refuses_goes_out_as_it_is() {
+        let gate = DeflateGate::new(1, 10_000);
+        let wire = |message: &Message| {
+            encode(message, 1_000, &gate, |opcode, data| {
+                deflated_frame(opcode, data, 15, 6)
+            })
+        };
+        assert!(wire(&message(50_000)).len() < 1_000);
+        let held = gate.try_enter(50_000).expect("nobody is in");
+        assert!(wire(&message(50_000)).len() > 50_000);
+        assert!(
+            wire(&message(5_000)).len() < 1_000,
+            "small ones are always let in"
+        );
+        drop(held);
+        assert!(wire(&message(50_000)).len() < 1_000);
+        assert!(
+            wire(&message(500)).len() > 500,
+            "below the threshold nothing is compressed"
+        );
+    }
 }

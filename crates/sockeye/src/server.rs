@@ -16,6 +16,7 @@ use sockeye_cluster::{Embedded, Store};
 use sockeye_core::{Kind, Stats};
 use sockeye_protocol::engine::CloseReason;
 use sockeye_protocol::socketio::Args;
+use sockeye_websocket::deflate::DeflateGate;
 use tokio::sync::Notify;
 
 use crate::config::{Config, ServerBuilder};
@@ -92,6 +93,7 @@ pub(crate) struct ServerInner {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) deflate_gate: DeflateGate,
     namespaces: RwLock<HashMap<Arc<str>, Arc<NamespaceInner>>>,
     parents: RwLock<Vec<Arc<Parent>>>,
     routes: RwLock<Vec<(Box<str>, Route)>>,
@@ -128,6 +130,9 @@ impl Server {
             state,
         } = builder;
         config.core = Arc::new(core);
+        let (concurrent, above) = config.max_concurrent_deflate;
+        let concurrent = concurrent.unwrap_or((config.workers / 2).max(1));
+        let deflate_gate = DeflateGate::new(concurrent, above);
         let store = store.unwrap_or_else(|| {
             let recovery = config.recovery.clone().unwrap_or_default();
             Arc::new(Embedded::new(
@@ -140,6 +145,7 @@ impl Server {
             config,
             metrics: Metrics::default(),
             store,
+            deflate_gate,
             namespaces: RwLock::default(),
             parents: RwLock::default(),
             routes: RwLock::new(routes),

@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockeye_websocket::deflate::{Agreed, DeflateOptions, Deflater};
+use sockeye_websocket::deflate::{Agreed, DeflateGate, DeflateOptions, Deflater};
 use sockeye_websocket::{
     Closing, Event, Input, Limits, OpCode, Reader, Role, close_code, header, pong_frame,
 };
@@ -68,6 +68,7 @@ pub struct WebSocket {
     reader: Reader,
     limits: Limits,
     deflater: Option<Deflater>,
+    gate: DeflateGate,
     closing: Closing,
     received: VecDeque<Message>,
     answers: Vec<u8>,
@@ -90,7 +91,7 @@ impl WebSocket {
     pub(crate) fn new(
         stream: Box<dyn Duplex>,
         early: Vec<u8>,
-        agreed: Option<Agreed>,
+        (agreed, gate): (Option<Agreed>, DeflateGate),
         options: std::sync::Arc<WebSocketOptions>,
         handshake: HandshakeRequest,
         protocol: Option<String>,
@@ -102,6 +103,7 @@ impl WebSocket {
             limits: Limits::new(options.max_message_size),
             deflater: deflater
                 .map(|(agreed, options)| Deflater::new(agreed, Role::Server, options)),
+            gate,
             closing: Closing::new(Role::Server),
             received: VecDeque::new(),
             answers: Vec::new(),
@@ -179,8 +181,11 @@ impl WebSocket {
             return Err(io::ErrorKind::NotConnected.into());
         }
         self.flush_answers().await?;
-        if let Some(deflater) = &mut self.deflater {
+        if let Some(deflater) = &mut self.deflater
+            && let Some(permit) = self.gate.try_enter(payload.len())
+        {
             let frame = deflater.frame(opcode, payload);
+            drop(permit);
             return self.write(&frame).await;
         }
         let head = header(opcode, true, false, None, payload.len());

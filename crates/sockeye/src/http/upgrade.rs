@@ -169,8 +169,16 @@ pub(crate) fn plain(
     let answer = switching(&accepted, &HeaderMap::new());
     let handshake = HandshakeRequest::of(&request, Transport::WebSocket);
     let (agreed, protocol) = (accepted.deflate(), accepted.protocol().map(str::to_owned));
+    let gate = server.deflate_gate.clone();
     take_back(server, &mut request, move |worker, stream, early| {
-        let socket = WebSocket::new(stream.boxed(), early, agreed, options, handshake, protocol);
+        let socket = WebSocket::new(
+            stream.boxed(),
+            early,
+            (agreed, gate),
+            options,
+            handshake,
+            protocol,
+        );
         worker.spawn(async move {
             let _slot = slot;
             handler(socket).await;
@@ -265,9 +273,9 @@ fn carry(
     early: Vec<u8>,
 ) {
     let options = server.config.deflate.as_ref();
-    let deflate = agreed
-        .zip(options)
-        .map(|(agreed, options)| Box::new(Outgoing::new(agreed, options)));
+    let deflate = agreed.zip(options).map(|(agreed, options)| {
+        Box::new(Outgoing::new(agreed, options, server.deflate_gate.clone()))
+    });
     match stream {
         Taken::Tcp(stream) => {
             let Some((link, read)) = split(stream) else {

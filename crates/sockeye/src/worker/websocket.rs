@@ -333,7 +333,9 @@ impl<S: Stream> WebSocketTask<S> {
             .reader
             .deflate()
             .zip(self.server.config.deflate.as_ref());
-        let deflate = deflate.map(|(agreed, options)| Box::new(Outgoing::new(agreed, options)));
+        let gate = self.server.deflate_gate.clone();
+        let deflate =
+            deflate.map(|(agreed, options)| Box::new(Outgoing::new(agreed, options, gate)));
         self.worker.call(|shard| {
             let Some(session) = shard.session_mut(key) else {
                 return;
