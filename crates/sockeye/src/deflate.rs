@@ -155,7 +155,7 @@ mod tests {
 
     fn message(len: usize) -> Message {
         let mut builder = MessageBuilder::text();
-        builder.buffer().resize(builder.buffer().len() + len, b'x');
+        builder.buffer().extend(std::iter::repeat_n(b'x', len));
         builder.build(Class::Normal, true, &[])
     }
 
