@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Instant;
+use std::time::Duration;
 
 use sockeye_core::{Effect, EngineData, Key};
 use sockeye_protocol::engine::CloseReason;
@@ -220,9 +220,15 @@ impl Future for Running {
         let Some(mut future) = self.future.take() else {
             return Poll::Ready(());
         };
-        let begun = Instant::now();
+        let begun = self.socket.connection().worker.now_micros();
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let took = begun.elapsed();
+        let took = Duration::from_micros(
+            self.socket
+                .connection()
+                .worker
+                .touch()
+                .saturating_sub(begun),
+        );
         if took >= self.server.config.blocking_limit {
             self.server.metrics.blocking_handlers.add(1);
             tracing::warn!(

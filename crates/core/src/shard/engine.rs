@@ -340,7 +340,7 @@ impl<H: Host> Shard<H> {
         }
         self.forget_session_id(key, &session.id);
         self.stats.sessions_closed += 1;
-        self.effects.push(Effect::Closed {
+        self.effects.push_back(Effect::Closed {
             session: key,
             io: session.io,
             reason,
@@ -384,7 +384,7 @@ impl<H: Host> Shard<H> {
 
     pub(crate) fn upgrade_timed_out(&mut self, key: Key) {
         self.probe_closed(key);
-        self.effects.push(Effect::EndProbe { session: key });
+        self.effects.push_back(Effect::EndProbe { session: key });
     }
 
     fn upgrade_failed(&mut self, key: Key) {
@@ -418,11 +418,13 @@ impl<H: Host> Shard<H> {
                 (Kind::SocketIo, Packet::Binary(data)) => self.socketio_binary(key, data),
                 (Kind::Raw, Packet::Message(text)) => {
                     let data = EngineData::Text((*text).into());
-                    self.effects.push(Effect::Message { session: key, data });
+                    self.effects
+                        .push_back(Effect::Message { session: key, data });
                 }
                 (Kind::Raw, Packet::Binary(data)) => {
                     let data = EngineData::Binary(Bytes::copy_from_slice(data));
-                    self.effects.push(Effect::Message { session: key, data });
+                    self.effects
+                        .push_back(Effect::Message { session: key, data });
                 }
                 _ => {}
             },

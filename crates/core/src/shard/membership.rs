@@ -276,7 +276,7 @@ impl<H: Host> Shard<H> {
             session.sockets.retain(|(_, socket)| *socket != key);
         }
         self.resume_if_relaxed(session);
-        self.effects.push(Effect::Disconnecting {
+        self.effects.push_back(Effect::Disconnecting {
             socket: key,
             host,
             reason,

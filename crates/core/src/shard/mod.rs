@@ -2,7 +2,7 @@
 //!
 //! A shard does no I/O and reads no clock. Every call that may change something by time is
 //! preceded by [`Shard::tick`]; what the layer around it has to do afterwards comes out of
-//! [`Shard::drain_effects`] and [`Shard::take_dirty`].
+//! [`Shard::next_effect`] and [`Shard::take_dirty`].
 
 mod broadcast;
 mod engine;
@@ -10,7 +10,7 @@ mod membership;
 mod packets;
 mod timers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -36,6 +36,9 @@ const TICK: u64 = 1;
 
 /// Entries for which a list that is empty again may keep memory.
 const SPARE: usize = 1024;
+
+/// Room for effects that is kept; what a herd has needed is given back.
+const KEPT_EFFECTS: usize = 64;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +70,7 @@ pub struct Shard<H: Host> {
     /// The earliest deadline armed since the caller last asked when to come back.
     earliest: u64,
     dirty: Vec<Key>,
-    pub(crate) effects: Vec<Effect<H>>,
+    pub(crate) effects: VecDeque<Effect<H>>,
     scratch: Vec<u32>,
     /// Connections that had no room for a normal packet.
     full: Vec<Key>,
@@ -95,7 +98,7 @@ impl<H: Host> Shard<H> {
             suspects: Vec::new(),
             earliest: u64::MAX,
             dirty: Vec::new(),
-            effects: Vec::new(),
+            effects: VecDeque::new(),
             scratch: Vec::new(),
             full: Vec::new(),
             jitter: now | 1,
@@ -111,15 +114,16 @@ impl<H: Host> Shard<H> {
         &self.config
     }
 
-    /// What to do now, in order. Empty most of the time.
-    pub fn drain_effects(&mut self, into: &mut impl Extend<Effect<H>>) {
-        into.extend(self.effects.drain(..));
-        if self.effects.capacity() > SPARE {
-            self.effects = Vec::new();
+    /// What to do next. Nothing most of the time.
+    pub fn next_effect(&mut self) -> Option<Effect<H>> {
+        let next = self.effects.pop_front();
+        if next.is_none() && self.effects.capacity() > KEPT_EFFECTS {
+            self.effects = VecDeque::new();
         }
+        next
     }
 
-    /// Whether something waits in [`Shard::drain_effects`].
+    /// Whether something waits in [`Shard::next_effect`].
     pub fn has_effects(&self) -> bool {
         !self.effects.is_empty()
     }
@@ -345,6 +349,7 @@ impl<H: Host> Shard<H> {
         }
         if self.socket_ids.is_empty() {
             self.socket_ids = HashTable::new();
+            self.scratch = Vec::new();
         }
     }
 
@@ -373,4 +378,86 @@ fn id_hash(id: &[u8]) -> u64 {
     u64::from_le_bytes(tail)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .rotate_left(29)
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_protocol::engine::Transport;
+    use sockeye_protocol::socketio::Args;
+
+    use super::*;
+    use crate::acks::AckFailure;
+    use crate::session::Kind;
+
+    struct Fake;
+
+    impl Host for Fake {
+        type Io = ();
+        type Socket = ();
+        type Waiter = Nobody;
+    }
+
+    struct Nobody;
+
+    impl AckWaiter for Nobody {
+        fn resolve(self, _: Result<Args, AckFailure>) {}
+    }
+
+    #[test]
+    fn a_herd_that_has_gone_leaves_no_memory_behind() {
+        let mut shard = Shard::<Fake>::new(Arc::new(Config::default()), 0);
+        let namespace: Arc<str> = "/".into();
+        let mut keys = Vec::new();
+        for _ in 0..5_000 {
+            let id = SessionId::new([0; 3], 0);
+            let key = shard.open(id, Transport::WebSocket, Kind::SocketIo, (), &[]);
+            shard.websocket_text(key, "40");
+            let id = SocketId::new();
+            let socket = shard.accept(key, &namespace, id, &[], |_| ()).unwrap();
+            shard.join(socket, "everybody").unwrap();
+            assert!(shard.expect_ack(socket, 1, 1_000, Nobody));
+            keys.push(key);
+        }
+        shard.broadcast("/", Target::default(), &shard.ping.clone());
+        assert_eq!(
+            (shard.session_ids.len(), shard.socket_ids.len()),
+            (5_000, 5_000)
+        );
+        for key in keys {
+            shard.close_now(key, CloseReason::ForcedClose, "");
+        }
+        let effects: Vec<_> = std::iter::from_fn(|| shard.next_effect()).collect();
+        for effect in effects {
+            if let Effect::Disconnecting { socket, .. } = effect {
+                shard.finish_disconnect(socket);
+            }
+        }
+        shard.take_dirty(&mut Vec::new());
+        shard.tick(10);
+
+        assert_eq!((shard.session_count(), shard.socket_count()), (0, 0));
+        assert_eq!((shard.timer_count(), shard.queued_bytes()), (0, 0));
+        assert_eq!(
+            (shard.session_ids.capacity(), shard.socket_ids.capacity()),
+            (0, 0)
+        );
+        assert_eq!(shard.room_count("/"), 0);
+        for spare in [
+            shard.effects.capacity(),
+            shard.dirty.capacity(),
+            shard.full.capacity(),
+        ] {
+            assert!(spare <= SPARE, "{spare}");
+        }
+        assert!(
+            shard.wheel.capacity() <= SPARE,
+            "{}",
+            shard.wheel.capacity()
+        );
+        assert!(
+            shard.scratch.capacity() <= 4 * SPARE,
+            "{}",
+            shard.scratch.capacity()
+        );
+    }
 }

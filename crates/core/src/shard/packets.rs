@@ -128,7 +128,7 @@ impl<H: Host> Shard<H> {
         }
         let namespace: Box<str> = name.into();
         session.transition(|rare| rare.pending.push(namespace.clone()));
-        self.effects.push(Effect::Connect {
+        self.effects.push_back(Effect::Connect {
             session: key,
             namespace,
             auth: (!packet.args.is_empty()).then_some(packet.args),
@@ -144,7 +144,7 @@ impl<H: Host> Shard<H> {
             Admission::Run(packet) => {
                 self.stats.events += 1;
                 let host = socket.host.clone();
-                self.effects.push(Effect::Event {
+                self.effects.push_back(Effect::Event {
                     socket: key,
                     host,
                     packet,
@@ -200,7 +200,7 @@ impl<H: Host> Shard<H> {
         if session.awaits_pong() {
             self.arm_heartbeat(key, self.config.ping_timeout);
         }
-        self.effects.push(Effect::Resume { session: key });
+        self.effects.push_back(Effect::Resume { session: key });
     }
 
     /// Stops reading a connection: the application has fallen behind.

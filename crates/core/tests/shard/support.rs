@@ -173,7 +173,9 @@ impl Rig {
 
     /// What the shard asks for now.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect<Fake>> {
-        self.shard.drain_effects(&mut self.effects);
+        while let Some(effect) = self.shard.next_effect() {
+            self.effects.push(effect);
+        }
         std::mem::take(&mut self.effects)
     }
 

@@ -23,7 +23,7 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             () = &mut sleep, if armed != u64::MAX => armed = u64::MAX,
         }
         worker.turn_requested.store(false, Ordering::Release);
-        let now = worker.now();
+        let now = worker.touch() / 1000;
         let (next, suspects) = {
             let mut shard = worker.state.lock();
             shard.tick(now);
@@ -45,7 +45,7 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             armed = next;
             worker.armed.store(next, Ordering::Relaxed);
             if next != u64::MAX {
-                let wait = Duration::from_millis(next.saturating_sub(worker.now()));
+                let wait = Duration::from_millis(next.saturating_sub(worker.touch() / 1000));
                 sleep.as_mut().reset(tokio::time::Instant::now() + wait);
             }
         }

@@ -18,8 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use smallvec::SmallVec;
-use sockeye_core::{Config, Effect, Key, Message, Queued, Shard};
+use sockeye_core::{Config, Key, Message, Queued, Shard};
 use tokio::sync::oneshot;
 
 use crate::net::Net;
@@ -47,6 +46,7 @@ pub(crate) struct Worker {
     turn: tokio::sync::Notify,
     /// The time at which the driver wakes by itself.
     armed: AtomicU64,
+    clock: AtomicU64,
     epoch: Instant,
     pub(crate) tasks: AtomicUsize,
 }
@@ -62,14 +62,29 @@ impl Worker {
             turn_requested: AtomicBool::new(false),
             turn: tokio::sync::Notify::new(),
             armed: AtomicU64::new(0),
+            clock: AtomicU64::new(0),
             epoch: Instant::now(),
             tasks: AtomicUsize::new(0),
         }
     }
 
-    /// Milliseconds since the worker was made.
+    /// Milliseconds since the worker was made, as of the last [`Worker::touch`]: at the latest the
+    /// beginning of the task that runs now.
     pub(crate) fn now(&self) -> u64 {
-        self.epoch.elapsed().as_millis() as u64
+        self.clock.load(Ordering::Relaxed) / 1000
+    }
+
+    /// Microseconds since the worker was made, as of the last [`Worker::touch`].
+    pub(crate) fn now_micros(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Reads the clock. Once for each task that runs and each handler that was polled: asking it
+    /// at every call would cost a tenth of an echo.
+    pub(crate) fn touch(&self) -> u64 {
+        let now = self.epoch.elapsed().as_micros() as u64;
+        self.clock.store(now, Ordering::Relaxed);
+        now
     }
 
     /// Whether the caller runs inside this worker.
@@ -141,17 +156,10 @@ impl Worker {
     /// handlers run in here, and they may call the shard themselves.
     pub(crate) fn pump(self: &Arc<Self>, server: &Arc<ServerInner>) {
         loop {
-            let mut effects: SmallVec<[Effect<Net>; 4]> = SmallVec::new();
-            {
-                let mut shard = self.state.lock();
-                if !shard.has_effects() {
-                    return;
-                }
-                shard.drain_effects(&mut effects);
-            }
-            for effect in effects {
-                crate::dispatch::execute(self, server, effect);
-            }
+            // The lock is not held while the effect is carried out.
+            let next = self.state.lock().next_effect();
+            let Some(effect) = next else { return };
+            crate::dispatch::execute(self, server, effect);
         }
     }
 
@@ -224,7 +232,9 @@ impl<F: Future<Output = ()>> Future for Scope<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let scope = self.project();
-        scope.place.0.enter(|| scope.task.poll(cx))
+        let worker = &scope.place.0;
+        worker.touch();
+        worker.enter(|| scope.task.poll(cx))
     }
 }
 
