@@ -272,15 +272,15 @@ impl Broadcast {
             self.namespace
                 .encode(Some(id), event, &args, class, self.compress),
         );
-        let (collector, done) = Collector::new(server.workers().len());
-        let gathered = collector.clone();
+        let (part, done) = Collector::new();
+        let gathered = part.0.clone();
         self.each_shard(move |shard, selected| {
             for key in selected {
                 let Some(socket) = shard.socket(*key) else {
                     continue;
                 };
-                collector.expect();
-                let waiter = Waiter::Many(collector.clone(), *socket.id());
+                part.0.expect();
+                let waiter = Waiter::Many(part.0.clone(), *socket.id());
                 if shard.expect_ack(*key, id, timeout, waiter)
                     && !shard.send(*key, &message).is_queued()
                 {
@@ -288,7 +288,6 @@ impl Broadcast {
                 }
             }
             shard.end_full();
-            collector.shard_done();
         });
         let _ = done.await;
         let (answers, missing) = gathered.take();

@@ -168,26 +168,21 @@ struct Collected {
 }
 
 impl Collector {
-    /// A collector that still expects the shards to tell how many they asked: `shards` of them.
-    pub(crate) fn new(shards: usize) -> (Arc<Self>, oneshot::Receiver<()>) {
+    /// A collector, complete when all parts of it are gone and all who were asked have answered.
+    pub(crate) fn new() -> (Part, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         let state = Mutex::new(Collected {
             answers: Vec::new(),
             missing: Vec::new(),
-            outstanding: shards,
+            outstanding: 1,
             done: Some(sender),
         });
-        (Arc::new(Collector { state }), receiver)
+        (Part(Arc::new(Collector { state })), receiver)
     }
 
     /// One more socket was asked.
     pub(crate) fn expect(&self) {
         self.state.lock().outstanding += 1;
-    }
-
-    /// A shard has asked all of its sockets.
-    pub(crate) fn shard_done(&self) {
-        self.state.lock().settle();
     }
 
     fn add(&self, id: SocketId, answer: Result<Args, AckFailure>) {
@@ -206,6 +201,23 @@ impl Collector {
             std::mem::take(&mut state.answers),
             std::mem::take(&mut state.missing),
         )
+    }
+}
+
+/// Somebody may still ask: a shard that has not asked all of its sockets, or has yet to hear of
+/// the question. A shard that is gone drops its part, and nobody waits for it.
+pub(crate) struct Part(pub(crate) Arc<Collector>);
+
+impl Clone for Part {
+    fn clone(&self) -> Self {
+        self.0.expect();
+        Part(self.0.clone())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.state.lock().settle();
     }
 }
 

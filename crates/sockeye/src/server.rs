@@ -61,6 +61,9 @@ impl Default for Server {
     }
 }
 
+/// How long connections may outlast their sessions when the server ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Predicate = Arc<dyn Fn(String, Args) -> BoxFuture<bool> + Send + Sync>;
 type Fallback = Arc<dyn Fn(Request<()>) -> BoxFuture<Response<Bytes>> + Send + Sync>;
@@ -295,8 +298,9 @@ impl Server {
         crate::http::serve_tls(&self.0, listener, config).await
     }
 
-    /// Closes every session, waits until all are gone, at most for `grace`, and ends the workers.
-    /// Clients are not told to stay away: they come back when the server does.
+    /// Closes every session and plain WebSocket, waits until all are gone and their disconnect
+    /// handlers have run, at most for `grace`, and ends the workers. Clients are not told to stay
+    /// away: they come back when the server does.
     pub async fn close(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         self.0.stop.notify_waiters();
@@ -309,7 +313,7 @@ impl Server {
             });
         }
         let deadline = tokio::time::Instant::now() + grace;
-        while self.0.sessions.load(Ordering::Acquire) > 0 {
+        while self.0.sessions.load(Ordering::Acquire) > 0 || self.0.has_sockets() {
             if tokio::time::Instant::now() >= deadline {
                 for worker in self.0.started_workers() {
                     worker.submit(|shard| {
@@ -321,6 +325,14 @@ impl Server {
                 }
                 break;
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The last answers and close frames are on their way: their connections carry them out.
+        let deadline = deadline.min(tokio::time::Instant::now() + LAST_WORDS);
+        let tasks = |worker: &Arc<Worker>| worker.tasks.load(Ordering::Relaxed);
+        while self.0.started_workers().iter().map(tasks).sum::<usize>() > 0
+            && tokio::time::Instant::now() < deadline
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.0.stopped.store(true, Ordering::Release);
@@ -443,6 +455,11 @@ impl ServerInner {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether a socket is connected, connecting, or still saying goodbye.
+    fn has_sockets(&self) -> bool {
+        self.namespaces.read().values().any(|n| !n.is_empty())
     }
 
     fn route(&self, path: &str, route: Route) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -12,18 +13,23 @@ use sockeye_websocket::{
     Closing, Event, Input, Limits, OpCode, Reader, Role, close_code, header, pong_frame,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 
 use crate::http::HandshakeRequest;
+use crate::server::ServerInner;
 use crate::worker::with_read_buffer;
 
 pub use sockeye_websocket::CloseFrame;
+
+/// How long a peer may take to answer our close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 /// How a plain WebSocket endpoint behaves.
 #[derive(Clone, Debug)]
 pub struct WebSocketOptions {
     /// Largest message taken in, in bytes. Default 1,000,000. Beyond: close code 1009.
     pub max_message_size: usize,
-    /// Sub-protocols spoken, in order of preference. Default none.
+    /// Sub-protocols spoken: the first of them that the client names is chosen. Default none.
     pub protocols: Vec<String>,
     /// Compression. Default none.
     pub deflate: Option<DeflateOptions>,
@@ -77,6 +83,11 @@ pub struct WebSocket {
     ended: bool,
     handshake: HandshakeRequest,
     protocol: Option<String>,
+    server: Arc<ServerInner>,
+    /// When the message that is arriving began.
+    begun: Option<Instant>,
+    /// When our close frame was sent.
+    closed: Option<Instant>,
     message_timeout: Duration,
     write_timeout: Duration,
 }
@@ -89,12 +100,11 @@ impl std::fmt::Debug for WebSocket {
 
 impl WebSocket {
     pub(crate) fn new(
+        server: Arc<ServerInner>,
         stream: Box<dyn Duplex>,
-        early: Vec<u8>,
-        (agreed, gate): (Option<Agreed>, DeflateGate),
-        options: std::sync::Arc<WebSocketOptions>,
+        agreed: Option<Agreed>,
+        options: &WebSocketOptions,
         handshake: HandshakeRequest,
-        protocol: Option<String>,
     ) -> Self {
         let deflater = agreed.zip(options.deflate.as_ref());
         WebSocket {
@@ -103,18 +113,27 @@ impl WebSocket {
             limits: Limits::new(options.max_message_size),
             deflater: deflater
                 .map(|(agreed, options)| Deflater::new(agreed, Role::Server, options)),
-            gate,
+            gate: server.deflate_gate.clone(),
             closing: Closing::new(Role::Server),
             received: VecDeque::new(),
             answers: Vec::new(),
-            early,
+            early: Vec::new(),
             close_frame: None,
             ended: false,
             handshake,
-            protocol,
+            protocol: None,
+            server,
+            begun: None,
+            closed: None,
             message_timeout: options.message_timeout,
             write_timeout: options.write_timeout,
         }
+    }
+
+    /// What the handshake brought: bytes behind it, and the sub-protocol.
+    pub(crate) fn begin(&mut self, early: Vec<u8>, protocol: Option<String>) {
+        self.early = early;
+        self.protocol = protocol;
     }
 
     /// The request that opened it.
@@ -146,19 +165,10 @@ impl WebSocket {
                 self.take_in(&mut early);
                 continue;
             }
-            let read = if self.reader.has_partial() {
-                let wait = self.message_timeout;
-                tokio::time::timeout(wait, self.read())
-                    .await
-                    .unwrap_or_else(|_| {
-                        Err(io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            "a message did not arrive in time",
-                        ))
-                    })
-            } else {
-                self.read().await
-            };
+            if self.server.is_closing() {
+                let _ = self.close(close_code::GOING_AWAY, "").await;
+            }
+            let read = self.read_in_time().await;
             match read {
                 Ok(0) | Err(_) => {
                     self.ended = true;
@@ -205,8 +215,40 @@ impl WebSocket {
     /// When the connection is over.
     pub async fn close(&mut self, code: u16, reason: &str) -> io::Result<()> {
         match self.closing.start(code, reason) {
-            Some(frame) => self.write(&frame).await,
+            Some(frame) => {
+                self.closed = Some(Instant::now());
+                self.write(&frame).await
+            }
             None => Ok(()),
+        }
+    }
+
+    /// Reads once, or returns when the server begins to close; an error when what is due has not
+    /// come in time.
+    async fn read_in_time(&mut self) -> io::Result<usize> {
+        let server = self.server.clone();
+        let stopped = server.stop.notified();
+        tokio::pin!(stopped);
+        stopped.as_mut().enable();
+        let told = self.closing.is_sent();
+        if server.is_closing() && !told {
+            return Ok(1);
+        }
+        let deadline = match (self.closed, self.begun) {
+            (Some(closed), _) => Some(closed + CLOSE_WAIT),
+            (None, begun) => begun.map(|begun| begun + self.message_timeout),
+        };
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            read = self.read() => read,
+            () = stopped, if !told => Ok(1),
+            () = late => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -224,6 +266,16 @@ impl WebSocket {
     }
 
     fn take_in(&mut self, bytes: &mut [u8]) {
+        let before = self.received.len();
+        self.decode(bytes);
+        if !self.reader.has_partial() {
+            self.begun = None;
+        } else if self.received.len() > before || self.begun.is_none() {
+            self.begun = Some(Instant::now());
+        }
+    }
+
+    fn decode(&mut self, bytes: &mut [u8]) {
         let mut input = Input::new(bytes);
         while !self.ended {
             match self.reader.next(&self.limits, &mut input) {

@@ -169,16 +169,10 @@ pub(crate) fn plain(
     let answer = switching(&accepted, &HeaderMap::new());
     let handshake = HandshakeRequest::of(&request, Transport::WebSocket);
     let (agreed, protocol) = (accepted.deflate(), accepted.protocol().map(str::to_owned));
-    let gate = server.deflate_gate.clone();
+    let inner = server.clone();
     take_back(server, &mut request, move |worker, stream, early| {
-        let socket = WebSocket::new(
-            stream.boxed(),
-            early,
-            (agreed, gate),
-            options,
-            handshake,
-            protocol,
-        );
+        let mut socket = WebSocket::new(inner, stream.boxed(), agreed, &options, handshake);
+        socket.begin(early, protocol);
         worker.spawn(async move {
             let _slot = slot;
             handler(socket).await;

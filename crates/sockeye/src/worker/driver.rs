@@ -49,16 +49,21 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
                 sleep.as_mut().reset(tokio::time::Instant::now() + wait);
             }
         }
-        if server.is_stopped() && worker.is_idle() {
+        if server.is_stopped() && worker.end_if_idle() {
             return;
         }
     }
 }
 
 impl Worker {
-    /// Whether nothing lives here and nothing is asked.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Ends the worker if nothing lives here and nothing is asked: whoever asks later is told.
+    fn end_if_idle(&self) -> bool {
         let shard = self.state.lock();
-        shard.session_count() == 0 && !shard.has_effects() && self.inbox.lock().is_empty()
+        let inbox = self.inbox.lock();
+        let idle = shard.session_count() == 0 && !shard.has_effects() && inbox.is_empty();
+        if idle {
+            self.ended.store(true, Ordering::Release);
+        }
+        idle
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     state: Mutex<Shard<Net>>,
     inbox: Mutex<Vec<Command>>,
     inbox_waiting: AtomicBool,
+    /// Nobody looks into the inbox any more. Changed under its lock.
+    ended: AtomicBool,
     turn_requested: AtomicBool,
     turn: tokio::sync::Notify,
     /// The time at which the driver wakes by itself.
@@ -59,6 +61,7 @@ impl Worker {
             state: Mutex::new(Shard::new(config, 0)),
             inbox: Mutex::new(Vec::new()),
             inbox_waiting: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             turn_requested: AtomicBool::new(false),
             turn: tokio::sync::Notify::new(),
             armed: AtomicU64::new(0),
@@ -112,12 +115,19 @@ impl Worker {
         result
     }
 
-    /// Runs `f` on the shard: at once from inside, through the inbox from elsewhere.
+    /// Runs `f` on the shard: at once from inside, through the inbox from elsewhere. When the
+    /// worker has ended, `f` is dropped.
     pub(crate) fn submit(&self, f: impl FnOnce(&mut Shard<Net>) + Send + 'static) {
         if self.is_here() {
             return self.call(f);
         }
-        self.inbox.lock().push(Box::new(f));
+        {
+            let mut inbox = self.inbox.lock();
+            if self.ended.load(Ordering::Acquire) {
+                return;
+            }
+            inbox.push(Box::new(f));
+        }
         self.inbox_waiting.store(true, Ordering::Release);
         self.request_turn();
     }
