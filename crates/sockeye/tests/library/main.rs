@@ -2,12 +2,14 @@
 
 mod answers;
 mod broadcast;
+mod closing;
 mod extractors;
 mod faults;
 mod flow;
 mod hooks;
 mod listeners;
 mod namespaces;
+mod plain;
 mod queues;
 mod states;
 mod support;

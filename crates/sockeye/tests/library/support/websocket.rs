@@ -114,7 +114,11 @@ impl Wire {
     /// Writes a message; may wait for as long as the peer does not read.
     pub(crate) async fn write(&mut self, opcode: OpCode, data: &[u8]) -> std::io::Result<()> {
         let frame = match &mut self.deflater {
-            Some(deflater) => deflater.frame(opcode, data),
+            Some(deflater) => {
+                let mut frame = Vec::new();
+                deflater.encode_into(&mut frame, opcode, Some(random_mask()), data);
+                frame.into_iter().collect()
+            }
             None => masked_frame(opcode, data, random_mask()),
         };
         self.stream.write_all(&frame).await?;

@@ -1,0 +1,305 @@
+//! Plain WebSockets and raw Engine.IO, beside Socket.IO on the same port.
+
+use std::time::{Duration, Instant};
+
+use sockeye::websocket::{Message, WebSocketOptions};
+use sockeye::{DeflateOptions, EngineSocket, Server, WebSocket};
+use sockeye_websocket::handshake::ClientOptions;
+use sockeye_websocket::{OpCode, close_code};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Frame, Running, Wire, eventually, request, soon};
+
+async fn echo(mut socket: WebSocket) {
+    while let Some(message) = socket.recv().await {
+        if socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn echo_server(options: WebSocketOptions) -> Running {
+    Running::with(Server::builder().workers(1), |server| {
+        server.websocket("/ws", options, echo)
+    })
+}
+
+#[tokio::test]
+async fn messages_of_every_size_are_echoed_in_order() {
+    let options = WebSocketOptions {
+        max_message_size: 20 << 20,
+        ..Default::default()
+    };
+    let running = echo_server(options);
+    let mut wire = Wire::open(running.address, "/ws").await;
+    for size in [0, 1, 125, 126, 65_535, 65_536, 1_000_000, 20 << 20] {
+        let data: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+        wire.send_binary(&data).await;
+        assert!(
+            wire.recv().await == Some(Frame::Binary(data)),
+            "{size} bytes"
+        );
+    }
+    for n in 0..100 {
+        wire.send(&format!("text {n}")).await;
+    }
+    for n in 0..100 {
+        assert_eq!(wire.text().await, format!("text {n}"));
+    }
+    wire.write(OpCode::Ping, b"p").await.expect("written");
+    assert_eq!(wire.recv().await, Some(Frame::Pong(b"p".to_vec())));
+    wire.close(4000).await;
+    assert_eq!(wire.recv().await, Some(Frame::Close(Some(4000))));
+    assert_eq!(wire.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_is_1009() {
+    let options = WebSocketOptions {
+        max_message_size: 1000,
+        ..Default::default()
+    };
+    let running = echo_server(options);
+    let mut wire = Wire::open(running.address, "/ws").await;
+    wire.send(&"x".repeat(1000)).await;
+    assert_eq!(wire.text().await.len(), 1000);
+    wire.send(&"x".repeat(1001)).await;
+    assert_eq!(wire.recv().await, Some(Frame::Close(Some(1009))));
+    assert_eq!(wire.recv().await, None);
+    // Announced is enough: nothing is awaited, let alone allocated.
+    let mut wire = Wire::open(running.address, "/ws").await;
+    wire.write_raw(&[0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4])
+        .await;
+    assert_eq!(wire.recv().await, Some(Frame::Close(Some(1009))));
+}
+
+#[tokio::test]
+async fn the_first_sub_protocol_of_the_client_that_is_spoken_is_chosen() {
+    let protocols = vec!["v2".to_owned(), "v1".to_owned()];
+    let running = Running::start(|server| {
+        let options = WebSocketOptions {
+            protocols,
+            ..Default::default()
+        };
+        server.websocket("/ws", options, async |mut socket: WebSocket| {
+            let chosen = format!("{:?} {}", socket.protocol(), socket.handshake().uri.path());
+            let _ = socket.send(Message::Text(chosen)).await;
+            let _ = socket.close(close_code::NORMAL, "done").await;
+            assert_eq!(socket.recv().await, None);
+        });
+    });
+    for (offered, chosen) in [
+        (vec!["x", "v1", "v2"], Some("v1")),
+        (vec!["v1"], Some("v1")),
+        (vec!["x"], None),
+    ] {
+        let protocols = offered.iter().map(|name| (*name).to_owned()).collect();
+        let options = ClientOptions {
+            protocols,
+            ..Default::default()
+        };
+        let mut wire = Wire::open_with(running.address, "/ws", options)
+            .await
+            .expect("accepted");
+        assert_eq!(wire.response.protocol.as_deref(), chosen);
+        assert_eq!(wire.text().await, format!("{chosen:?} /ws"));
+        assert_eq!(wire.recv().await, Some(Frame::Close(Some(1000))));
+        wire.close(1000).await;
+        assert_eq!(wire.recv().await, None);
+    }
+}
+
+#[tokio::test]
+async fn compressed_messages_go_both_ways() {
+    let deflate = DeflateOptions::default();
+    let options = WebSocketOptions {
+        deflate: Some(deflate.clone()),
+        ..Default::default()
+    };
+    let running = echo_server(options);
+    let options = ClientOptions {
+        deflate: Some(deflate),
+        ..Default::default()
+    };
+    let mut wire = Wire::open_with(running.address, "/ws", options)
+        .await
+        .expect("accepted");
+    assert!(wire.response.deflate.is_some());
+    let text = "again and again ".repeat(50_000);
+    for _ in 0..3 {
+        let before = wire.bytes_read;
+        wire.send(&text).await;
+        assert!(wire.text().await == text);
+        assert!(
+            wire.bytes_read - before < text.len() / 20,
+            "it was compressed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_arrive_in_time_ends_the_connection() {
+    // One byte after the other does not help: the time is for the message as a whole.
+    let options = WebSocketOptions {
+        message_timeout: Duration::from_millis(300),
+        ..Default::default()
+    };
+    let running = echo_server(options);
+    let mut wire = Wire::open(running.address, "/ws").await;
+    let begun = Instant::now();
+    // A frame of 125 bytes, masked with zeros.
+    let frame = [&[0x82, 0x80 | 125, 0, 0, 0, 0][..], &[7; 125][..]].concat();
+    let mut bytes = frame.iter();
+    let ended = loop {
+        let byte = bytes.next().expect("131 bytes were awaited");
+        let _ = wire.stream.write_all(&[*byte]).await;
+        let pause = Duration::from_millis(20);
+        if let Ok(end) = tokio::time::timeout(pause, wire.recv_whenever()).await {
+            break end;
+        }
+    };
+    assert!(matches!(ended, None | Some(Frame::Close(_))), "{ended:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(290));
+    // An idle connection is not concerned.
+    let mut idle = Wire::open(running.address, "/ws").await;
+    let silence = tokio::time::timeout(Duration::from_millis(400), idle.recv_whenever()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    idle.send("still here").await;
+    assert_eq!(idle.text().await, "still here");
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_is_given_up() {
+    let options = WebSocketOptions {
+        write_timeout: Duration::from_millis(300),
+        ..Default::default()
+    };
+    let (sender, mut given_up) = tokio::sync::mpsc::unbounded_channel();
+    let running = Running::start(|server| {
+        server.websocket("/ws", options, move |mut socket: WebSocket| {
+            let sender = sender.clone();
+            async move {
+                let data = Message::Binary(vec![0; 1 << 20].into());
+                while socket.send(data.clone()).await.is_ok() {}
+                let _ = sender.send(());
+            }
+        });
+    });
+    let wire = Wire::open(running.address, "/ws").await;
+    soon("an error", given_up.recv())
+        .await
+        .expect("the handler goes on");
+    drop(wire);
+}
+
+#[tokio::test]
+async fn a_slow_application_slows_its_peer_down() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let shut = gate.clone();
+    let running = Running::start(|server| {
+        server.websocket(
+            "/ws",
+            WebSocketOptions::default(),
+            move |mut socket: WebSocket| {
+                let gate = shut.clone();
+                async move {
+                    drop(gate.acquire().await);
+                    let mut received = 0;
+                    while let Some(Message::Binary(data)) = socket.recv().await {
+                        received += data.len();
+                        if data.is_empty() {
+                            let _ = socket.send(Message::Text(received.to_string())).await;
+                        }
+                    }
+                }
+            },
+        );
+    });
+    let mut wire = Wire::open(running.address, "/ws").await;
+    let writer = tokio::spawn(async move {
+        for _ in 0..60 {
+            wire.send_binary(&vec![1; 500_000]).await;
+        }
+        wire.send_binary(&[]).await;
+        wire
+    });
+    let stalled = tokio::time::timeout(Duration::from_millis(500), async {
+        eventually("never", async || writer.is_finished()).await;
+    });
+    assert!(stalled.await.is_err(), "30 MB fit nowhere on the way");
+    gate.add_permits(1);
+    let mut wire = soon("the rest", writer).await.expect("the writer");
+    assert_eq!(wire.text().await, "30000000");
+}
+
+#[tokio::test]
+async fn what_is_no_upgrade_is_refused() {
+    let running = echo_server(WebSocketOptions::default());
+    let answer = request(running.address, "GET", "/ws", "", "").await;
+    assert_eq!(answer.status, 426);
+    assert!(answer.header("sec-websocket-version").is_none() || answer.status == 426);
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let headers = format!("{upgrade}Sec-WebSocket-Version: 12\r\n");
+    let answer = request(running.address, "GET", "/ws", &headers, "").await;
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-version")),
+        (426, Some("13"))
+    );
+    assert_eq!(
+        request(running.address, "GET", "/ws/below", &headers, "")
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_panicking_handler_gives_its_place_back() {
+    let builder = Server::builder().workers(1).max_connections(1);
+    let running = Running::with(builder, |server| {
+        server.websocket(
+            "/ws",
+            WebSocketOptions::default(),
+            async |mut socket: WebSocket| {
+                let message = socket.recv().await;
+                assert!(message.is_none(), "a mistake");
+            },
+        );
+    });
+    for _ in 0..3 {
+        let mut wire = Wire::open(running.address, "/ws").await;
+        wire.send("boom").await;
+        assert_eq!(wire.recv().await, None);
+        eventually("a place is free", async || {
+            running.server.gauges().await.tasks <= 1
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn raw_engine_connections_belong_to_the_application() {
+    let running = Running::start(|server| {
+        server.engine("/engine.io", async |mut socket: EngineSocket| {
+            while let Some(message) = socket.recv().await {
+                let sent = match message.as_text() {
+                    Some("bye") => break,
+                    Some(text) => socket.send_text(text),
+                    None => socket.send_binary(message.as_bytes()),
+                };
+                if sent.is_err() {
+                    break;
+                }
+            }
+        });
+    });
+    let mut wire = Wire::open(running.address, "/engine.io/?EIO=4&transport=websocket").await;
+    assert!(wire.text().await.starts_with("0{"));
+    wire.send("4hello").await;
+    assert_eq!(wire.text().await, "4hello");
+    wire.send_binary(&[1, 2, 3]).await;
+    assert_eq!(wire.recv().await, Some(Frame::Binary(vec![1, 2, 3])));
+    wire.send("4bye").await;
+    while wire.recv().await.is_some() {}
+    running.until_empty().await;
+}
