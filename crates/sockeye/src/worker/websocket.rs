@@ -160,6 +160,8 @@ enum Standing {
     Carrier,
     /// It probes: the session is on polling still.
     Probe,
+    /// It has probed in vain: the session knows it no more.
+    Failed,
 }
 
 /// The task of one connection.
@@ -315,6 +317,7 @@ impl<S: Stream> WebSocketTask<S> {
             }
             ProbeReply::Switch => self.standing = Standing::Carrier,
             ProbeReply::Close => {
+                self.standing = Standing::Failed;
                 self.worker.call(|shard| shard.probe_closed(key));
                 self.link.close(close_code::NO_STATUS);
             }
@@ -382,6 +385,10 @@ impl<S: Stream> WebSocketTask<S> {
         match self.standing {
             Standing::Carrier => self.worker.call(|shard| shard.transport_closed(key, clean)),
             Standing::Probe => self.worker.call(|shard| shard.probe_closed(key)),
+            Standing::Failed => {}
+        }
+        if self.standing == Standing::Probe {
+            self.standing = Standing::Failed;
         }
         self.worker.pump(&self.server);
         self.link.close(close_code::NO_STATUS);
