@@ -117,11 +117,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for Whole<S> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
 
-    fn finish(self, _: Arc<Link>, last: Bytes) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn finish(self, link: Arc<Link>, last: Bytes) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let mut stream = self.0;
         Box::pin(async move {
             let goodbye = async {
-                stream.write_all(&last).await?;
+                if !link.is_mid_message() {
+                    stream.write_all(&last).await?;
+                }
                 stream.flush().await?;
                 stream.shutdown().await
             };
