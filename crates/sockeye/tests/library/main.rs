@@ -8,6 +8,7 @@ mod faults;
 mod flow;
 mod hooks;
 mod listeners;
+mod mounting;
 mod namespaces;
 mod plain;
 mod queues;
