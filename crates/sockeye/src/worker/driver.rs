@@ -22,15 +22,16 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             () = worker.turn.notified() => {}
             () = &mut sleep, if armed != u64::MAX => armed = u64::MAX,
         }
-        worker.turn_requested.store(false, Ordering::Release);
+        // Not a mere store: whoever found a turn requested already has to be seen below.
+        worker.turn_requested.swap(false, Ordering::AcqRel);
         let now = worker.touch() / 1000;
-        let (next, suspects) = {
+        let suspects = {
             let mut shard = worker.state.lock();
             shard.tick(now);
             if worker.inbox_waiting.load(Ordering::Acquire) {
                 worker.drain_inbox(&mut shard);
             }
-            (shard.next_tick().unwrap_or(u64::MAX), shard.has_suspects())
+            shard.has_suspects()
         };
         worker.pump(&server);
         worker.flush().await;
@@ -41,9 +42,11 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             worker.call(|shard| shard.judge());
             worker.pump(&server);
         }
+        // Asked at the end: what ran in between may have armed deadlines before all others.
+        let next = worker.state.lock().next_tick().unwrap_or(u64::MAX);
+        worker.armed.store(next, Ordering::Relaxed);
         if next != armed {
             armed = next;
-            worker.armed.store(next, Ordering::Relaxed);
             if next != u64::MAX {
                 let wait = Duration::from_millis(next.saturating_sub(worker.touch() / 1000));
                 sleep.as_mut().reset(tokio::time::Instant::now() + wait);

@@ -261,15 +261,15 @@ impl Drop for Place {
 impl Worker {
     /// Tries the connections that had no room for `message` once more after writing what can be
     /// written; those that still have none are ended as slow consumers. Returns what became of
-    /// the message on the last of them. Only from inside.
+    /// the message on the last of them. Only from inside, as part of the call that has sent it.
     pub(crate) fn retry_full(&self, message: Option<&Arc<Message>>) -> Queued {
-        let full = self.call(Shard::take_full);
+        let full = self.state.lock().take_full();
         let mut outcome = Queued::Refused;
         for key in full {
             outcome = match message {
                 Some(message) => self.retry(key, message),
                 None => {
-                    self.call(|shard| shard.overflow(key));
+                    self.go_on(|shard| shard.overflow(key));
                     Queued::Refused
                 }
             };
@@ -280,12 +280,20 @@ impl Worker {
     /// Writes what `key` has queued and hands it `message` again. Only from inside.
     pub(crate) fn retry(&self, key: Key, message: &Arc<Message>) -> Queued {
         self.flush_one(key);
-        self.call(|shard| {
+        self.go_on(|shard| {
             let queued = shard.enqueue(key, message);
             if queued == Queued::Refused {
                 shard.overflow(key);
             }
             queued
         })
+    }
+
+    /// Like [`Worker::call`], as a part of the call before: what has come into the inbox since
+    /// stays behind it.
+    fn go_on<R>(&self, f: impl FnOnce(&mut Shard<Net>) -> R) -> R {
+        let result = f(&mut self.state.lock());
+        self.request_turn();
+        result
     }
 }
