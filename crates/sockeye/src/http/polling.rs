@@ -118,9 +118,12 @@ impl Drop for PollGuard {
 }
 
 async fn poll(server: &Arc<ServerInner>, headers: &HeaderMap, found: Found) -> Answer {
-    let key = found.key;
+    let (key, worker) = (found.key, found.worker.clone());
     let (sender, receiver) = oneshot::channel();
-    let outcome = found.worker.ask(move |shard| {
+    // From before the shard is asked: where this session lives elsewhere, the client may be gone
+    // by the time the answer comes.
+    let mut guard = PollGuard(Some(found));
+    let outcome = worker.ask(move |shard| {
         let outcome = shard.poll_opened(key);
         if outcome == PollOutcome::Accepted {
             if let Some(session) = shard.session_mut(key)
@@ -132,13 +135,16 @@ async fn poll(server: &Arc<ServerInner>, headers: &HeaderMap, found: Found) -> A
         }
         outcome
     });
-    match outcome.await.unwrap_or(PollOutcome::Closed) {
+    let outcome = outcome.await.unwrap_or(PollOutcome::Closed);
+    if outcome != PollOutcome::Accepted {
+        guard.0 = None;
+    }
+    match outcome {
         PollOutcome::Accepted => {}
         PollOutcome::Refused(code) => return refusal::answer(code, None, false),
         PollOutcome::Overlap(_) => return refusal::bare(StatusCode::BAD_REQUEST),
         PollOutcome::Closed => return refusal::answer(ErrorCode::SessionIdUnknown, None, false),
     }
-    let mut guard = PollGuard(Some(found));
     let answer = receiver.await.unwrap_or(PollAnswer::Closed);
     guard.0 = None;
     let payload = match answer {
@@ -189,7 +195,12 @@ where
         end.await;
         return refusal::bare(StatusCode::BAD_REQUEST);
     }
-    match worker.ask(move |shard| shard.post_started(key)).await {
+    let mut guard = PostGuard(Some((worker.clone(), key)));
+    let started = worker.ask(move |shard| shard.post_started(key)).await;
+    if started != Some(PostOutcome::Accepted) {
+        guard.0 = None;
+    }
+    match started {
         Some(PostOutcome::Accepted) => {}
         Some(PostOutcome::Refused(code)) => return refusal::answer(code, None, false),
         Some(PostOutcome::Overlap(_)) => return refusal::bare(StatusCode::BAD_REQUEST),
@@ -197,7 +208,6 @@ where
             return refusal::answer(ErrorCode::SessionIdUnknown, None, false);
         }
     }
-    let mut guard = PostGuard(Some((worker.clone(), key)));
     let limit = server.config.core.max_payload;
     let reading = tokio::time::timeout(server.config.body_timeout, read_body(body, limit));
     let body = match reading.await {
