@@ -10,7 +10,7 @@ use sockeye_protocol::socketio::{Args, ArgsError, ToArgs, is_reserved_event};
 use crate::error::{AckError, EmitError};
 use crate::handshake::Handshake;
 use crate::namespace::NamespaceInner;
-use crate::net::{Collector, Net, Waiter};
+use crate::net::{Net, Part, Waiter};
 use crate::room::{IntoRooms, Room};
 use crate::socket::{Socket, user_room};
 
@@ -223,7 +223,7 @@ impl Broadcast {
         let args = self.prepare(event, args)?;
         if !self.volatile && self.namespace.is_recoverable() {
             let to = (self.rooms.clone(), self.except.clone());
-            return crate::recovery::broadcast(&self.namespace, to, event, args, self.compress);
+            return crate::publish::broadcast(&self.namespace, to, event, args, self.compress);
         }
         let class = if self.volatile {
             Class::Volatile
@@ -272,7 +272,7 @@ impl Broadcast {
             self.namespace
                 .encode(Some(id), event, &args, class, self.compress),
         );
-        let (part, done) = Collector::new();
+        let (part, done) = Part::new();
         let gathered = part.0.clone();
         self.each_shard(move |shard, selected| {
             for key in selected {
@@ -352,6 +352,9 @@ impl Broadcast {
                 .iter()
                 .flat_map(|key| rooms.iter().map(move |r| (key, r)))
             {
+                if let Some(socket) = shard.socket(*key) {
+                    socket.host().note_leaving();
+                }
                 shard.leave(*key, room);
             }
         })

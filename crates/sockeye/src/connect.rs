@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sockeye_core::{Key, Message};
-use sockeye_protocol::engine::SocketId;
+use sockeye_protocol::engine::{CloseReason, SocketId};
 use sockeye_protocol::socketio::{Args, ToArgs, encode_connect, encode_connect_error};
 
 use crate::dispatch::{handle_waiting, run_moment};
@@ -11,6 +11,7 @@ use crate::error::ConnectError;
 use crate::extract::Context;
 use crate::listeners::Moment;
 use crate::namespace::NamespaceInner;
+use crate::publish::settled;
 use crate::recovery::{self, Recovery};
 use crate::server::ServerInner;
 use crate::socket::{Socket, SocketState};
@@ -41,7 +42,7 @@ pub(crate) async fn connect(
     let recovered = recovery::restore(&server, &worker, &namespace, &auth).await;
     let socket = match &recovered {
         Some(recovery) => Socket::restored(&connection, &namespace, auth.clone(), recovery),
-        None => Socket::connecting(&connection, &namespace, auth.clone(), &server),
+        None => Socket::connecting(&connection, &namespace, auth.clone()),
     };
     if recovered.is_none() || !server.config.skip_middlewares {
         let context = Context::of_socket(socket.clone(), auth, None);
@@ -53,6 +54,13 @@ pub(crate) async fn connect(
             refuse(&worker, session, &name, &error.into());
             return namespace.socket_left(&worker);
         }
+    }
+    if recovered.is_none() && namespace.is_recoverable() {
+        // All that is older is with this worker when the socket is let in, so that it never gets
+        // an event from before the place at which its recovery would begin.
+        let head = server.store.head(&namespace.name).await.ok();
+        settled(&namespace).await;
+        socket.set_connected_at(head);
     }
     let Some(key) = let_in(&worker, &server, session, &namespace, &socket, recovered) else {
         socket.set_state(SocketState::Disconnected);
@@ -75,11 +83,17 @@ fn let_in(
     recovered: Option<Recovery>,
 ) -> Option<Key> {
     let id: SocketId = *socket.socket_id();
-    let rooms = socket.take_early_rooms();
+    // The call does what waits in the inbox first: all that was published before is delivered, or
+    // held if this is a recovery, before the socket stands in its rooms.
     let key = worker.call(|shard| {
         let mut greeting: Vec<Arc<Message>> = Vec::new();
         if let Some(recovered) = &recovered {
-            greeting.extend(recovered.missed.iter().cloned());
+            let Some(missed) = recovered.missed() else {
+                let why = "too much was sent to it while it came back";
+                shard.close_now(session, CloseReason::TransportError, why);
+                return None;
+            };
+            greeting.extend(missed);
         }
         let (sid, pid) = (id.as_str(), socket.pid());
         let connect = shard.encode(|parser, out| {
@@ -95,9 +109,10 @@ fn let_in(
         let restored = recovered
             .iter()
             .flat_map(|recovered| recovered.rooms.iter());
+        let early = socket.take_early_rooms();
         for room in restored
             .map(|room| &**room)
-            .chain(rooms.iter().map(|room| &**room))
+            .chain(early.iter().map(|room| &**room))
         {
             let _ = shard.join(key, room);
         }

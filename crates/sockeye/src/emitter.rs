@@ -61,7 +61,7 @@ impl Emitter {
         let socket = &self.socket;
         let args = socket.prepare(event, args)?;
         if !self.volatile && socket.namespace_inner().is_recoverable() {
-            return crate::recovery::emit(socket, event, args, self.compress);
+            return crate::publish::emit(socket, event, args, self.compress);
         }
         let class = if self.volatile {
             Class::Volatile

@@ -49,6 +49,7 @@ mod listeners;
 mod metrics;
 mod namespace;
 mod net;
+mod publish;
 mod recovery;
 mod room;
 mod server;

@@ -14,7 +14,7 @@ use crate::broadcast::{Answers, Broadcast, Found, RemoteSocket};
 use crate::error::{AckError, EmitError};
 use crate::handler::Handler;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
-use crate::recovery::Outbox;
+use crate::publish::{Holds, Outbox};
 use crate::room::IntoRooms;
 use crate::server::ServerInner;
 use crate::socket::Socket;
@@ -45,6 +45,7 @@ pub(crate) struct NamespaceInner {
     /// Made for a client that asked: goes when it is empty.
     transient: bool,
     pub(crate) outbox: Mutex<Outbox>,
+    pub(crate) holds: Holds,
     server_side: Mutex<HashMap<Box<str>, Vec<ServerSide>>>,
 }
 
@@ -281,6 +282,7 @@ impl NamespaceInner {
             recoverable: server.config.recovery.is_some(),
             transient: false,
             outbox: Mutex::default(),
+            holds: Holds::default(),
             server_side: Mutex::default(),
         }
     }

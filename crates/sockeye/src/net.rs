@@ -168,18 +168,6 @@ struct Collected {
 }
 
 impl Collector {
-    /// A collector, complete when all parts of it are gone and all who were asked have answered.
-    pub(crate) fn new() -> (Part, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
-        let state = Mutex::new(Collected {
-            answers: Vec::new(),
-            missing: Vec::new(),
-            outstanding: 1,
-            done: Some(sender),
-        });
-        (Part(Arc::new(Collector { state })), receiver)
-    }
-
     /// One more socket was asked.
     pub(crate) fn expect(&self) {
         self.state.lock().outstanding += 1;
@@ -207,6 +195,21 @@ impl Collector {
 /// Somebody may still ask: a shard that has not asked all of its sockets, or has yet to hear of
 /// the question. A shard that is gone drops its part, and nobody waits for it.
 pub(crate) struct Part(pub(crate) Arc<Collector>);
+
+impl Part {
+    /// The first part of a collection, complete when all parts are gone and all who were asked
+    /// have answered.
+    pub(crate) fn new() -> (Part, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        let state = Mutex::new(Collected {
+            answers: Vec::new(),
+            missing: Vec::new(),
+            outstanding: 1,
+            done: Some(sender),
+        });
+        (Part(Arc::new(Collector { state })), receiver)
+    }
+}
 
 impl Clone for Part {
     fn clone(&self) -> Self {

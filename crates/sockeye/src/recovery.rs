@@ -1,24 +1,23 @@
 //! Connection state recovery: what a socket has missed is told when it returns, or it is told
 //! that it cannot be.
 //!
-//! Every event that is neither volatile nor acknowledged gets an offset from the store before it
-//! is sent. Events of a namespace leave in the order of their offsets: while the store is asked,
-//! what comes behind waits in the [`Outbox`].
+//! Between the moment at which the store tells what a socket has missed and the one at which the
+//! socket stands in its rooms again, others go on publishing. So what is delivered on its worker
+//! is held for it from before the store is asked; when it is let in, it gets of that what is
+//! newer than what the store knew.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use sockeye_cluster::{Form, Offset, Reply, SessionRecord, StoreError, StoredPacket};
-use sockeye_core::{Class, Key, Message, Queued};
+use sockeye_cluster::{Form, NotRecovered, Offset, SessionRecord, StoredPacket};
+use sockeye_core::{Class, Key, Message};
 use sockeye_protocol::engine::SocketId;
-use sockeye_protocol::socketio::{Args, Limits, ToArgs};
+use sockeye_protocol::socketio::{Args, Limits};
 
-use crate::error::EmitError;
 use crate::extract::DisconnectReason;
 use crate::namespace::NamespaceInner;
-use crate::room::Room;
+use crate::publish::{Hold, settled};
 use crate::server::ServerInner;
 use crate::socket::Socket;
 use crate::worker::Worker;
@@ -31,178 +30,19 @@ pub(crate) struct Recovery {
     pub(crate) data: Option<String>,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) connected_at: Option<Offset>,
-    pub(crate) missed: Vec<Arc<Message>>,
+    missed: Vec<Arc<Message>>,
+    /// Up to where `missed` is complete.
+    head: Offset,
+    hold: Hold,
 }
 
-/// Events of a namespace that wait for the store, in order.
-#[derive(Default)]
-pub(crate) struct Outbox {
-    waiting: VecDeque<Waiting>,
-    draining: bool,
-}
-
-struct Waiting {
-    offset: Reply<Result<Offset, StoreError>>,
-    delivery: Delivery,
-}
-
-struct Delivery {
-    to: To,
-    event: Box<str>,
-    args: Args,
-    compress: bool,
-}
-
-enum To {
-    Socket(Socket),
-    Rooms(Vec<Room>, Vec<Room>),
-}
-
-/// Emits a recoverable event to one socket.
-pub(crate) fn emit(
-    socket: &Socket,
-    event: &str,
-    args: Args,
-    compress: bool,
-) -> Result<Queued, EmitError> {
-    let delivery = Delivery {
-        to: To::Socket(socket.clone()),
-        event: event.into(),
-        args,
-        compress,
-    };
-    let rooms = vec![socket.id().into()];
-    EmitError::check(publish(
-        socket.namespace_inner(),
-        rooms,
-        Vec::new(),
-        delivery,
-    ))
-}
-
-/// Emits a recoverable event to rooms.
-pub(crate) fn broadcast(
-    namespace: &Arc<NamespaceInner>,
-    (rooms, except): (Vec<Room>, Vec<Room>),
-    event: &str,
-    args: Args,
-    compress: bool,
-) -> Result<(), EmitError> {
-    let names = |rooms: &[Room]| rooms.iter().map(|room| (**room).into()).collect();
-    let (stored_rooms, stored_except) = (names(&rooms), names(&except));
-    let delivery = Delivery {
-        to: To::Rooms(rooms, except),
-        event: event.into(),
-        args,
-        compress,
-    };
-    let _ = publish(namespace, stored_rooms, stored_except, delivery);
-    Ok(())
-}
-
-fn publish(
-    namespace: &Arc<NamespaceInner>,
-    rooms: Vec<Box<str>>,
-    except: Vec<Box<str>>,
-    delivery: Delivery,
-) -> Queued {
-    let stored = Arc::new(store_form(namespace, rooms, except, &delivery));
-    let mut outbox = namespace.outbox.lock();
-    let offset = namespace
-        .server()
-        .store
-        .append(&namespace.name, stored, now_ms());
-    if outbox.waiting.is_empty() && !outbox.draining {
-        match offset.into_ready() {
-            Ok(offset) => {
-                drop(outbox);
-                return deliver(namespace, delivery, offset);
-            }
-            Err(pending) => outbox.waiting.push_back(Waiting {
-                offset: pending,
-                delivery,
-            }),
-        }
-        outbox.draining = true;
-        let (namespace, server) = (namespace.clone(), namespace.server().clone());
-        server.spawn(async move { drain(namespace).await });
-        return Queued::Queued;
-    }
-    outbox.waiting.push_back(Waiting { offset, delivery });
-    Queued::Queued
-}
-
-async fn drain(namespace: Arc<NamespaceInner>) {
-    loop {
-        let next = {
-            let mut outbox = namespace.outbox.lock();
-            let next = outbox.waiting.pop_front();
-            outbox.draining = next.is_some();
-            next
-        };
-        let Some(Waiting { offset, delivery }) = next else {
-            return;
-        };
-        let offset = offset.await;
-        let _ = deliver(&namespace, delivery, offset);
-    }
-}
-
-fn deliver(
-    namespace: &Arc<NamespaceInner>,
-    delivery: Delivery,
-    offset: Result<Offset, StoreError>,
-) -> Queued {
-    let Delivery {
-        to,
-        event,
-        args,
-        compress,
-    } = delivery;
-    let args = match &offset {
-        Ok(offset) => args.with_str(offset.as_str()),
-        Err(error) => {
-            // Without an offset it is delivered like any event, and cannot be recovered.
-            tracing::warn!(%error, namespace = &*namespace.name, "an event was not stored");
-            args
-        }
-    };
-    let message = namespace.encode(None, &event, &args, Class::Normal, compress);
-    let message = Arc::new(message);
-    match to {
-        To::Socket(socket) => socket.send(message),
-        To::Rooms(rooms, except) => {
-            namespace.deliver(&rooms, &except, &message);
-            Queued::Queued
-        }
-    }
-}
-
-fn store_form(
-    namespace: &NamespaceInner,
-    rooms: Vec<Box<str>>,
-    except: Vec<Box<str>>,
-    delivery: &Delivery,
-) -> StoredPacket {
-    let name = (&*delivery.event,)
-        .to_args(namespace.parser)
-        .unwrap_or_default();
-    let all = name.with(&delivery.args);
-    let (form, data, attachments) = match (all.as_json(), all.as_msgpack()) {
-        (Some((text, attachments)), _) => (
-            Form::Json,
-            Bytes::copy_from_slice(text.as_bytes()),
-            attachments.to_vec(),
-        ),
-        (None, Some(bytes)) => (Form::MsgPack, bytes.clone(), Vec::new()),
-        (None, None) => (Form::Json, Bytes::new(), Vec::new()),
-    };
-    StoredPacket {
-        rooms,
-        except,
-        form,
-        data,
-        attachments,
+impl Recovery {
+    /// All that it has missed by now, in order. Only inside a call of its worker, in the one that
+    /// lets it in. `None` when that was too much to be held.
+    pub(crate) fn missed(&self) -> Option<Vec<Arc<Message>>> {
+        let mut missed = self.missed.clone();
+        missed.extend(self.hold.since(self.head, &self.id, &self.rooms)?);
+        Some(missed)
     }
 }
 
@@ -256,21 +96,30 @@ pub(crate) async fn restore(
         worker.request_turn();
         old.closed().await;
     }
+    let hold = Hold::new(namespace, worker);
+    let refused = |reason: NotRecovered| {
+        server.metrics.recoveries_refused.add(1);
+        tracing::debug!(reason = reason.as_str(), "a session was not recovered");
+    };
     let restored = server
         .store
         .restore(&namespace.name, &pid, offset.as_deref(), now_ms())
-        .await;
-    let restored = match restored {
-        Ok(restored) => restored,
-        Err(reason) => {
-            server.metrics.recoveries_refused.add(1);
-            tracing::debug!(reason = reason.as_str(), "a session was not recovered");
-            return None;
-        }
-    };
+        .await
+        .map_err(refused)
+        .ok()?;
+    // What the store knew of is on its way to the workers, or was there before: see `let_in`.
+    settled(namespace).await;
     let mut missed = Vec::with_capacity(restored.missed.len());
+    let mut bytes = 0;
     for packet in &restored.missed {
-        missed.push(Arc::new(replay(namespace, &packet.packet, &packet.offset)?));
+        let message = replay(namespace, &packet.packet, &packet.offset)?;
+        bytes += message.cost();
+        missed.push(Arc::new(message));
+    }
+    if bytes > server.config.core.max_queued_bytes {
+        // Its queue could not take it, and half of it would be worse than nothing.
+        refused(NotRecovered::Limit);
+        return None;
     }
     let session = restored.session;
     Some(Recovery {
@@ -283,6 +132,8 @@ pub(crate) async fn restore(
         user: session.user.map(|user| (*user).into()),
         connected_at: session.connected_at,
         missed,
+        head: restored.head,
+        hold,
     })
 }
 

@@ -27,7 +27,7 @@ use crate::namespace::{Namespace, NamespaceInner};
 use crate::net::Connection;
 use crate::recovery::Recovery;
 use crate::room::{IntoRooms, Room, RoomFuture};
-use crate::server::{Server, ServerInner};
+use crate::server::Server;
 
 /// Where a socket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -414,15 +414,14 @@ impl Socket {
     /// The future fails with [`crate::RoomError`] when the socket is in as many rooms as it may be.
     pub fn join(&self, rooms: impl IntoRooms) -> RoomFuture {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        if self.state() == SocketState::Connecting {
-            // Not in the namespace yet: it joins in the moment it is let in.
-            self.0
-                .extras
-                .lock()
-                .get_or_insert_default()
-                .early_rooms
-                .extend(rooms);
-            return RoomFuture::done();
+        {
+            let mut extras = self.0.extras.lock();
+            // Judged under the lock, since its rooms are taken under it after the state changed.
+            if self.state() == SocketState::Connecting {
+                // Not in the namespace yet: it joins in the moment it is let in.
+                extras.get_or_insert_default().early_rooms.extend(rooms);
+                return RoomFuture::done();
+            }
         }
         let key = self.key();
         RoomFuture::new(self.0.connection.worker.ask(move |shard| {
@@ -435,16 +434,19 @@ impl Socket {
     /// Leaves a room.
     pub fn leave(&self, room: &str) -> RoomFuture {
         let room: Room = room.into();
-        if self.state() == SocketState::Connecting {
-            if let Some(extras) = &mut *self.0.extras.lock() {
-                extras.early_rooms.retain(|known| *known != room);
+        {
+            let mut extras = self.0.extras.lock();
+            if self.state() == SocketState::Connecting {
+                if let Some(extras) = &mut *extras {
+                    extras.early_rooms.retain(|known| *known != room);
+                }
+                return RoomFuture::done();
             }
-            return RoomFuture::done();
         }
-        self.note_leaving();
-        let key = self.key();
+        let socket = self.clone();
         RoomFuture::new(self.0.connection.worker.ask(move |shard| {
-            shard.leave(key, &room);
+            socket.note_leaving();
+            shard.leave(socket.key(), &room);
             Ok(())
         }))
     }
@@ -512,13 +514,10 @@ impl Socket {
         connection: &Arc<Connection>,
         namespace: &Arc<NamespaceInner>,
         auth: Args,
-        server: &Arc<ServerInner>,
     ) -> Self {
         let extras = namespace.is_recoverable().then(|| {
-            let head = server.store.head(&namespace.name).into_ready().ok();
             Box::new(Extras {
                 pid: Some(SocketId::new().as_str().into()),
-                connected_at: head.and_then(Result::ok),
                 ..Extras::default()
             })
         });
@@ -586,6 +585,11 @@ impl Socket {
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.0.connection
+    }
+
+    /// From where on events may reach it.
+    pub(crate) fn set_connected_at(&self, offset: Option<Offset>) {
+        self.0.extras.lock().get_or_insert_default().connected_at = offset;
     }
 
     pub(crate) fn pid(&self) -> Option<String> {
@@ -724,7 +728,9 @@ impl Socket {
         Ok(args)
     }
 
-    fn note_leaving(&self) {
+    /// Remembers that rooms were left now: a client that has not seen what went to them before
+    /// cannot be recovered completely. Called on its worker, in the call that leaves.
+    pub(crate) fn note_leaving(&self) {
         if !self.0.namespace.is_recoverable() {
             return;
         }

@@ -12,5 +12,6 @@ mod mounting;
 mod namespaces;
 mod plain;
 mod queues;
+mod recovery;
 mod states;
 mod support;
