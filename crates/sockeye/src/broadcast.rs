@@ -272,7 +272,7 @@ impl Broadcast {
             self.namespace
                 .encode(Some(id), event, &args, class, self.compress),
         );
-        let (part, done) = Part::new();
+        let (part, done) = Part::begin();
         let gathered = part.0.clone();
         self.each_shard(move |shard, selected| {
             for key in selected {

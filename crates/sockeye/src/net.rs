@@ -199,7 +199,7 @@ pub(crate) struct Part(pub(crate) Arc<Collector>);
 impl Part {
     /// The first part of a collection, complete when all parts are gone and all who were asked
     /// have answered.
-    pub(crate) fn new() -> (Part, oneshot::Receiver<()>) {
+    pub(crate) fn begin() -> (Part, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         let state = Mutex::new(Collected {
             answers: Vec::new(),
