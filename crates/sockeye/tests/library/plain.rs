@@ -113,7 +113,7 @@ async fn the_first_sub_protocol_of_the_client_that_is_spoken_is_chosen() {
 async fn compressed_messages_go_both_ways() {
     let deflate = DeflateOptions::default();
     let options = WebSocketOptions {
-        deflate: Some(deflate.clone()),
+        deflate: Some(deflate),
         ..Default::default()
     };
     let running = echo_server(options);
