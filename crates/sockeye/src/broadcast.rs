@@ -221,6 +221,16 @@ impl Broadcast {
     /// When the arguments cannot be written or the name is reserved.
     pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
         let args = self.prepare(event, args)?;
+        if self.namespace.is_template() {
+            for namespace in self.namespace.server().children_of(&self.namespace) {
+                let child = Broadcast {
+                    namespace,
+                    ..self.clone()
+                };
+                child.emit(event, &args)?;
+            }
+            return Ok(());
+        }
         if !self.volatile && self.namespace.is_recoverable() {
             let to = (self.rooms.clone(), self.except.clone());
             return crate::publish::broadcast(&self.namespace, to, event, args, self.compress);

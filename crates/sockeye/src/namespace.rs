@@ -42,11 +42,20 @@ pub(crate) struct NamespaceInner {
     /// Sockets, connected or about to be, for each worker.
     sockets: Box<[AtomicUsize]>,
     recoverable: bool,
-    /// Made for a client that asked: goes when it is empty.
-    transient: bool,
+    kind: Kind,
     pub(crate) outbox: Mutex<Outbox>,
     pub(crate) holds: Holds,
     server_side: Mutex<HashMap<Box<str>, Vec<ServerSide>>>,
+}
+
+/// Where a namespace comes from.
+enum Kind {
+    /// The application made it.
+    Fixed,
+    /// What namespaces of a pattern or predicate are made of: no socket is ever in it.
+    Template,
+    /// Made of a template for a client that asked: goes when it is empty.
+    Child(Arc<NamespaceInner>),
 }
 
 type ServerSide =
@@ -280,17 +289,25 @@ impl NamespaceInner {
                 .map(|_| AtomicUsize::new(0))
                 .collect(),
             recoverable: server.config.recovery.is_some(),
-            transient: false,
+            kind: Kind::Fixed,
             outbox: Mutex::default(),
             holds: Holds::default(),
             server_side: Mutex::default(),
         }
     }
 
+    /// What the namespaces of a pattern or predicate are made of.
+    pub(crate) fn template(name: Arc<str>, server: &Arc<ServerInner>) -> Self {
+        NamespaceInner {
+            kind: Kind::Template,
+            ..NamespaceInner::new(name, server)
+        }
+    }
+
     /// A namespace made for a client that asked, with the handlers of its parent.
     pub(crate) fn child(
         name: Arc<str>,
-        parent: &NamespaceInner,
+        parent: &Arc<NamespaceInner>,
         server: &Arc<ServerInner>,
     ) -> Self {
         let child = NamespaceInner::new(name, server);
@@ -298,7 +315,7 @@ impl NamespaceInner {
         *child.middlewares.write() = parent.middlewares();
         *child.server_side.lock() = parent.server_side.lock().clone();
         NamespaceInner {
-            transient: true,
+            kind: Kind::Child(parent.clone()),
             ..child
         }
     }
@@ -326,8 +343,16 @@ impl NamespaceInner {
         self.recoverable
     }
 
+    pub(crate) fn is_template(&self) -> bool {
+        matches!(self.kind, Kind::Template)
+    }
+
     pub(crate) fn is_transient(&self) -> bool {
-        self.transient
+        matches!(self.kind, Kind::Child(_))
+    }
+
+    pub(crate) fn is_child_of(&self, template: &Arc<NamespaceInner>) -> bool {
+        matches!(&self.kind, Kind::Child(parent) if Arc::ptr_eq(parent, template))
     }
 
     /// One counter for the namespace, so that a broadcast can use one id for all its sockets.
@@ -352,7 +377,7 @@ impl NamespaceInner {
     /// A socket has gone; the last one takes a namespace with it that was made on demand.
     pub(crate) fn socket_left(self: &Arc<Self>, worker: &Worker) {
         self.sockets[usize::from(worker.index)].fetch_sub(1, Ordering::AcqRel);
-        if self.transient && self.is_empty() {
+        if self.is_transient() && self.is_empty() {
             self.server().forget_namespace(self);
         }
     }

@@ -190,7 +190,9 @@ impl Server {
     }
 
     /// Namespaces whose names match a regular expression (of the `regex` crate), made when a
-    /// client first asks for one. Handlers are registered on what is returned.
+    /// client first asks for one. Handlers are registered on what is returned; what is emitted
+    /// there reaches all namespaces made of it. To ask or to change their sockets, use the
+    /// namespaces themselves: none is in what is returned.
     ///
     /// # Errors
     /// When it is no regular expression.
@@ -199,7 +201,8 @@ impl Server {
         Ok(self.of_matching(move |name, _| std::future::ready(pattern.is_match(&name))))
     }
 
-    /// Namespaces whose names, and the `auth` of the client that asks, satisfy a predicate.
+    /// Namespaces whose names, and the `auth` of the client that asks, satisfy a predicate. As
+    /// [`Server::of_pattern`] otherwise.
     pub fn of_matching<F, Fut>(&self, predicate: F) -> Namespace
     where
         F: Fn(String, Args) -> Fut + Send + Sync + 'static,
@@ -207,7 +210,7 @@ impl Server {
     {
         let mut parents = self.0.parents.write();
         let name: Arc<str> = format!("/_{}", parents.len()).into();
-        let template = Arc::new(NamespaceInner::new(name, &self.0));
+        let template = Arc::new(NamespaceInner::template(name, &self.0));
         let matches: Predicate = Arc::new(move |name, auth| Box::pin(predicate(name, auth)));
         parents.push(Arc::new(Parent {
             matches,
@@ -525,6 +528,13 @@ impl ServerInner {
             return Some(child);
         }
         None
+    }
+
+    /// The namespaces that were made of a template and are still there.
+    pub(crate) fn children_of(&self, template: &Arc<NamespaceInner>) -> Vec<Arc<NamespaceInner>> {
+        let namespaces = self.namespaces.read();
+        let children = namespaces.values().filter(|n| n.is_child_of(template));
+        children.cloned().collect()
     }
 
     /// Whether a predicate takes a name. A panic is a no.

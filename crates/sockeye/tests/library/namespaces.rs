@@ -180,3 +180,25 @@ async fn namespaces_stay_when_they_are_told_to() {
     running.until_empty().await;
     assert_eq!(running.metric("namespaces").await, 2);
 }
+
+#[tokio::test]
+async fn what_is_emitted_to_a_pattern_reaches_the_namespaces_made_of_it() {
+    let running = Running::start(|_| {});
+    let rooms = running.server.of_pattern(r"^/room-\d$").expect("a pattern");
+    let others = running.server.of_pattern("^/other$").expect("a pattern");
+    let mut clients = Vec::new();
+    for namespace in ["/room-1", "/room-2", "/other"] {
+        let mut client = Client::open(running.address).await;
+        client.join(namespace, None).await.expect("let in");
+        clients.push(client);
+    }
+    rooms.emit("to rooms", 1).expect("emitted");
+    rooms.to("nobody").emit("to nobody", 2).expect("emitted");
+    others.emit("to the other", 3).expect("emitted");
+    rooms.emit("last", 4).expect("emitted");
+    for client in &mut clients[..2] {
+        assert_eq!(client.expect("to rooms").await, [json!(1)]);
+        assert_eq!(client.expect("last").await, [json!(4)]);
+    }
+    assert_eq!(clients[2].expect("to the other").await, [json!(3)]);
+}
