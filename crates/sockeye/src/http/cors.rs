@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
+use crate::dispatch::{CatchPanic, panicked};
+use crate::server::ServerInner;
+
 type BoxFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
 type Predicate = Arc<dyn Fn(String, HeaderMap, Uri) -> BoxFuture + Send + Sync>;
 
@@ -100,8 +103,8 @@ impl Cors {
         self
     }
 
-    /// Decides on a request.
-    pub(crate) async fn judge(&self, request: &Request<()>) -> Verdict {
+    /// Decides on a request. A panic of the predicate is a no.
+    pub(crate) async fn judge(&self, server: &Arc<ServerInner>, request: &Request<()>) -> Verdict {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let text = origin
             .as_ref()
@@ -113,7 +116,14 @@ impl Cors {
             Origins::Pattern(pattern) => !text.is_empty() && pattern.is_match(text),
             Origins::Predicate(predicate) => {
                 let (headers, uri) = (request.headers().clone(), request.uri().clone());
-                !text.is_empty() && predicate(text.to_owned(), headers, uri).await
+                let (predicate, text) = (predicate.clone(), text.to_owned());
+                let question =
+                    async move { !text.is_empty() && predicate(text, headers, uri).await };
+                let answer = CatchPanic(Box::pin(question)).await;
+                answer.unwrap_or_else(|panic| {
+                    panicked(server, "the predicate of origins", &*panic);
+                    false
+                })
             }
         };
         let mut headers = HeaderMap::new();

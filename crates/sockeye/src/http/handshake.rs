@@ -11,6 +11,7 @@ use sockeye_core::{Key, Kind};
 use sockeye_protocol::engine::{SessionId, Transport};
 use tokio::sync::mpsc;
 
+use crate::dispatch::{CatchPanic, panicked};
 use crate::engine::{EngineMessage, EngineSocket};
 use crate::handshake::Handshake;
 use crate::http::serve::PeerAddress;
@@ -109,18 +110,35 @@ pub(crate) type HandshakeHook = Arc<
         + Sync,
 >;
 
-/// Asks every hook.
+/// Asks every hook. A panic refuses.
 pub(crate) async fn decide(
     server: &Arc<ServerInner>,
     request: &HandshakeRequest,
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::new();
     for hook in server.hooks() {
-        for (name, value) in &hook(request.clone()).await?.headers {
+        let (hook, request) = (hook.clone(), request.clone());
+        let answer = CatchPanic(Box::pin(async move { hook(request).await })).await;
+        let answer = answer.unwrap_or_else(|panic| {
+            panicked(server, "a handshake hook", &*panic);
+            Err(Refusal::with_message("internal error"))
+        });
+        for (name, value) in &answer?.headers {
             headers.append(name.clone(), value.clone());
         }
     }
     Ok(headers)
+}
+
+/// A task of the application's: a panic in it is counted and named, and ends nothing else.
+pub(crate) async fn guarded(
+    server: Arc<ServerInner>,
+    what: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Err(panic) = CatchPanic(Box::pin(task)).await {
+        panicked(&server, what, &*panic);
+    }
 }
 
 /// A place among the sessions that may be open, given back if no session comes of it.
@@ -215,7 +233,10 @@ pub(crate) fn open_session(
     });
     slot.fill();
     if let (Some(socket), Route::Engine(handler)) = (application, route) {
-        worker.spawn(handler(socket));
+        let (inner, handler) = (server.clone(), handler.clone());
+        worker.spawn(guarded(inner, "an engine handler", async move {
+            handler(socket).await;
+        }));
     }
     (key, connection)
 }

@@ -58,7 +58,7 @@ where
         ));
     }
     let cors = match &server.config.cors {
-        Some(cors) => cors.judge(&request).await,
+        Some(cors) => cors.judge(&server, &request).await,
         None => cors::Verdict::default(),
     };
     if cors.is_refused() {

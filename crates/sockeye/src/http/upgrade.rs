@@ -15,7 +15,7 @@ use sockeye_websocket::handshake::{AcceptOptions, Accepted, accept};
 use tokio::net::TcpStream;
 
 use crate::deflate::Outgoing;
-use crate::http::handshake::{HandshakeRequest, SessionSlot, open_session};
+use crate::http::handshake::{HandshakeRequest, SessionSlot, guarded, open_session};
 use crate::http::polling::Found;
 use crate::http::{Answer, refusal};
 use crate::net::Writer;
@@ -171,12 +171,12 @@ pub(crate) fn plain(
     let (agreed, protocol) = (accepted.deflate(), accepted.protocol().map(str::to_owned));
     let inner = server.clone();
     take_back(server, &mut request, move |worker, stream, early| {
-        let mut socket = WebSocket::new(inner, stream.boxed(), agreed, &options, handshake);
+        let mut socket = WebSocket::new(inner.clone(), stream.boxed(), agreed, &options, handshake);
         socket.begin(early, protocol);
-        worker.spawn(async move {
+        worker.spawn(guarded(inner, "a WebSocket handler", async move {
             let _slot = slot;
             handler(socket).await;
-        });
+        }));
     });
     answer
 }

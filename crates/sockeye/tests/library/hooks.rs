@@ -302,3 +302,35 @@ async fn only_the_headers_asked_for_are_kept() {
     client.join("/", None).await.expect("let in");
     assert_eq!(client.call("headers", json!([])).await, [json!(["x-kept"])]);
 }
+
+#[tokio::test]
+async fn a_panic_in_a_hook_a_predicate_or_a_route_is_counted_and_refuses() {
+    let origins = Origins::predicate(async |origin: String, _, _| {
+        assert!(!origin.contains("panic"), "a predicate that panics");
+        true
+    });
+    let builder = Server::builder().workers(1).cors(Cors::new(origins));
+    let running = Running::with(builder, |server| {
+        server.on_handshake(async |request| {
+            assert!(request.query_value("panic").is_none(), "a hook that panics");
+            Ok(HandshakeResponse::new())
+        });
+        server.engine("/raw", async |_| panic!("an engine handler that panics"));
+        let options = sockeye::websocket::WebSocketOptions::default();
+        server.websocket("/plain", options, async |_| panic!("a handler that panics"));
+    });
+    let answer = request(running.address, "GET", &format!("{POLL}&panic=1"), "", "").await;
+    assert_eq!(
+        (answer.status, answer.text()),
+        (403, r#"{"code":4,"message":"internal error"}"#)
+    );
+    assert_eq!(allowed(&running, "https://panic.example").await, None);
+    let fine = "https://fine.example";
+    assert_eq!(allowed(&running, fine).await.as_deref(), Some(fine));
+    let mut raw = Wire::open(running.address, "/raw/?EIO=4&transport=websocket").await;
+    while raw.recv().await.is_some() {}
+    let mut plain = Wire::open(running.address, "/plain").await;
+    while plain.recv().await.is_some() {}
+    running.until_metric("handler_panics", 4).await;
+    drop(running.connect().await);
+}
