@@ -11,6 +11,7 @@ use crate::error::{AckError, EmitError};
 use crate::handshake::Handshake;
 use crate::namespace::NamespaceInner;
 use crate::net::{Net, Part, Waiter};
+use crate::publish::{in_order, settled};
 use crate::room::{IntoRooms, Room};
 use crate::socket::{Socket, user_room};
 
@@ -243,8 +244,15 @@ impl Broadcast {
         let message = self
             .namespace
             .encode(None, event, &args, class, self.compress);
-        self.namespace
-            .deliver(&self.rooms, &self.except, &Arc::new(message));
+        let message = Arc::new(message);
+        if !self.namespace.is_recoverable() {
+            self.namespace.deliver(&self.rooms, &self.except, &message);
+            return Ok(());
+        }
+        let namespace = self.namespace.clone();
+        let (rooms, except) = (self.rooms.clone(), self.except.clone());
+        let deliver = move || namespace.deliver(&rooms, &except, &message);
+        let _ = in_order(&self.namespace, deliver);
         Ok(())
     }
 
@@ -267,6 +275,7 @@ impl Broadcast {
     /// see [`Answers::missing`].
     pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Answers, AckError> {
         let args = self.prepare(event, args)?;
+        settled(&self.namespace).await;
         let server = self.namespace.server();
         let timeout = self
             .timeout
@@ -375,6 +384,7 @@ impl Broadcast {
     /// Disconnects them from the namespace, or with their whole connections; in force everywhere
     /// when the future completes.
     pub async fn disconnect_sockets(&self, close: bool) -> Found<()> {
+        settled(&self.namespace).await;
         self.gather(move |shard, selected| {
             for key in selected {
                 let session = shard.socket(*key).map(|socket| socket.session());

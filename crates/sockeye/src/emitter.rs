@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::error::{AckError, EmitError};
 use crate::namespace::NamespaceInner;
 use crate::net::Waiter;
+use crate::publish::settled;
 use crate::socket::Socket;
 
 /// How a single event leaves.
@@ -71,7 +72,7 @@ impl Emitter {
         let message = socket
             .namespace_inner()
             .encode(None, event, &args, class, self.compress);
-        EmitError::check(socket.send(Arc::new(message)))
+        EmitError::check(socket.send_in_order(message))
     }
 
     /// As [`Socket::emit_with_ack`].
@@ -81,6 +82,7 @@ impl Emitter {
     pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
         let socket = &self.socket;
         let args = socket.prepare(event, args)?;
+        settled(socket.namespace_inner()).await;
         let default = socket.namespace_inner().server().config.ack_timeout;
         let timeout = self.timeout.unwrap_or(default).as_millis() as u64;
         let id = socket.namespace_inner().next_ack_id();

@@ -41,6 +41,8 @@ enum Waiting {
     },
     /// To be told when everything before has left.
     Mark(oneshot::Sender<()>),
+    /// Something else that must not overtake the events before it.
+    Then(Box<dyn FnOnce() + Send>),
 }
 
 struct Delivery {
@@ -142,14 +144,36 @@ async fn drain(namespace: Arc<NamespaceInner>) {
             Some(Waiting::Mark(sender)) => {
                 let _ = sender.send(());
             }
+            Some(Waiting::Then(act)) => act(),
             None => return,
         }
     }
 }
 
+/// Does something at once, or behind the events of the namespace that wait for the store: answers,
+/// volatile events and goodbyes do not overtake what was said before. What became of it, or `None`
+/// while it waits.
+pub(crate) fn in_order<R>(
+    namespace: &NamespaceInner,
+    act: impl FnOnce() -> R + Send + 'static,
+) -> Option<R> {
+    if namespace.is_recoverable() {
+        let mut outbox = namespace.outbox.lock();
+        if !outbox.waiting.is_empty() || outbox.draining {
+            let act = move || drop(act());
+            outbox.waiting.push_back(Waiting::Then(Box::new(act)));
+            return None;
+        }
+    }
+    Some(act())
+}
+
 /// Completes when every event that has an offset by now is with the workers: in their inboxes at
 /// least.
 pub(crate) async fn settled(namespace: &NamespaceInner) {
+    if !namespace.is_recoverable() {
+        return;
+    }
     let mark = {
         let mut outbox = namespace.outbox.lock();
         if outbox.waiting.is_empty() && !outbox.draining {

@@ -25,6 +25,7 @@ use crate::handshake::Handshake;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::net::Connection;
+use crate::publish::in_order;
 use crate::recovery::Recovery;
 use crate::room::{IntoRooms, Room, RoomFuture};
 use crate::server::Server;
@@ -479,19 +480,20 @@ impl Socket {
 impl Socket {
     /// Disconnects the client from this namespace. It is told, and a stock client stays away.
     pub fn disconnect(&self) {
-        let key = self.key();
-        self.0
-            .connection
-            .worker
-            .submit(move |shard| shard.disconnect(key));
+        let (key, worker) = (self.key(), self.0.connection.worker.clone());
+        let leave = move || worker.submit(move |shard| shard.disconnect(key));
+        let _ = in_order(&self.0.namespace, leave);
     }
 
     /// Disconnects the client from all namespaces and closes its connection. It is told, and a
     /// stock client stays away.
     pub fn disconnect_fully(&self) {
         let connection = self.0.connection.clone();
-        let worker = connection.worker.clone();
-        worker.submit(move |shard| shard.disconnect_all(connection.key()));
+        let leave = move || {
+            let worker = connection.worker.clone();
+            worker.submit(move |shard| shard.disconnect_all(connection.key()));
+        };
+        let _ = in_order(&self.0.namespace, leave);
     }
 
     /// Closes the connection without a word: a stock client comes back.
@@ -667,7 +669,17 @@ impl Socket {
             args,
         );
         let message = builder.build(Class::Normal, true, &attachments);
-        EmitError::check(self.send(Arc::new(message))).map(|_| ())
+        EmitError::check(self.send_in_order(message)).map(|_| ())
+    }
+
+    /// Hands a message to the connection, behind the events that wait for the store.
+    pub(crate) fn send_in_order(&self, message: Message) -> Queued {
+        if !self.0.namespace.is_recoverable() {
+            return self.send(Arc::new(message));
+        }
+        let socket = self.clone();
+        let send = move || socket.send(Arc::new(message));
+        in_order(&self.0.namespace, send).unwrap_or(Queued::Queued)
     }
 
     /// Hands a message to the connection, from wherever the caller is.
