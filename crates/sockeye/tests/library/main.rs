@@ -13,5 +13,6 @@ mod namespaces;
 mod plain;
 mod queues;
 mod recovery;
+mod returning;
 mod states;
 mod support;

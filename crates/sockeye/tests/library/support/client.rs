@@ -32,7 +32,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
     /// What recovery asks for, where it is on.
     pub(crate) pid: Option<String>,
-    /// The offset of the last event, where recovery is on.
+    /// The offset of the last event that was taken, where recovery is on.
     pub(crate) offset: Option<String>,
     /// The code of the close frame, once it has come.
     pub(crate) close_code: Option<Option<u16>>,
@@ -159,7 +159,12 @@ impl Client {
     /// The next event: name and arguments.
     pub(crate) async fn event(&mut self) -> (String, Vec<Value>) {
         match self.next().await {
-            Some(Packet::Event(_, name, args, _)) => (name, args),
+            Some(Packet::Event(_, name, args, _)) => {
+                if self.pid.is_some() {
+                    self.offset = args.last().and_then(Value::as_str).map(str::to_owned);
+                }
+                (name, args)
+            }
             other => panic!("no event: {other:?}"),
         }
     }
@@ -246,9 +251,6 @@ impl Client {
                 }
                 _ => {
                     let args = json_of(&packet.args);
-                    if self.pid.is_some() && packet.id.is_none() {
-                        self.offset = args.last().and_then(Value::as_str).map(str::to_owned);
-                    }
                     let name = packet.event.as_str().to_owned();
                     Packet::Event(namespace, name, args, packet.id)
                 }
