@@ -279,7 +279,8 @@ impl<H: Host> Shard<H> {
         }
     }
 
-    /// Closes a session from our side once what is queued has left, or after `close_timeout`.
+    /// Closes a session from our side once what is queued has left, or after `close_timeout`. A
+    /// peer that the heartbeat would have found dead by then is not waited for longer.
     pub fn close(&mut self, key: Key, reason: CloseReason, detail: &'static str) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
@@ -297,7 +298,9 @@ impl<H: Host> Shard<H> {
         if let Some(timer) = patience {
             self.wheel.cancel(timer);
         }
-        let timer = self.arm(self.config.close_timeout, Timer::Close(key));
+        let heartbeat = self.config.ping_interval + self.config.ping_timeout;
+        let wait = self.config.close_timeout.min(heartbeat);
+        let timer = self.arm(wait, Timer::Close(key));
         if let Some(session) = self.sessions.get_mut(key) {
             session.patience = Some(timer);
         }
