@@ -352,7 +352,7 @@ async fn disconnect(
     let context = Context::of_socket(socket.clone(), Args::default(), Some(reason));
     let listeners = socket.moment_listeners(Moment::Disconnecting);
     let _ = run_moment(&server, listeners, context.again()).await;
-    crate::recovery::save(&worker, &server, key, &socket, reason);
+    crate::recovery::save(&worker, &server, key, &socket, reason).await;
     worker.call(|shard| shard.finish_disconnect(key));
     socket.set_state(SocketState::Disconnected);
     server.metrics.count_disconnect(reason.reason);

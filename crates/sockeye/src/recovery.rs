@@ -139,7 +139,10 @@ pub(crate) async fn restore(
 
 /// Keeps what a socket needs to return, if it was lost in a way from which sockets return. Called
 /// while its rooms still stand and nothing is delivered to it any more.
-pub(crate) fn save(
+///
+/// Until it is kept the socket can be found by its pid: a client that is back already waits for
+/// it, and does not ask the store too early.
+pub(crate) async fn save(
     worker: &Arc<Worker>,
     server: &Arc<ServerInner>,
     key: Key,
@@ -149,22 +152,30 @@ pub(crate) fn save(
     let Some(recovery) = &server.config.recovery else {
         return;
     };
-    server.forget_pid(socket);
-    if !reason.reason.is_recoverable() {
-        return;
+    if reason.reason.is_recoverable()
+        && let Some(record) = record(worker, server, key, socket).await
+    {
+        let ttl = recovery.max_disconnection.as_millis() as u64;
+        if let Err(error) = server.store.save_session(record, now_ms(), ttl).await {
+            tracing::warn!(%error, "a session was not kept for recovery");
+        }
     }
+    server.forget_pid(socket);
+}
+
+async fn record(
+    worker: &Arc<Worker>,
+    server: &Arc<ServerInner>,
+    key: Key,
+    socket: &Socket,
+) -> Option<SessionRecord> {
     let (rooms, lossy) = worker.call(|shard| {
         let lossy = shard.socket(key).is_some_and(|state| state.is_lossy());
         (shard.rooms_of(key), lossy)
     });
     // Nothing newer than this can have been sent to it.
-    let head = server
-        .store
-        .head(socket.namespace_name())
-        .into_ready()
-        .ok()
-        .and_then(Result::ok);
-    let record = socket.for_recovery(|kept| SessionRecord {
+    let head = server.store.head(socket.namespace_name()).await.ok();
+    socket.for_recovery(|kept| SessionRecord {
         pid: kept.pid.into(),
         socket_id: socket.id().into(),
         namespace: socket.namespace_name().into(),
@@ -179,22 +190,7 @@ pub(crate) fn save(
         last_offset: head,
         left_at: kept.left_at,
         lossy,
-    });
-    let Some(record) = record else { return };
-    let ttl = recovery.max_disconnection.as_millis() as u64;
-    match server
-        .store
-        .save_session(record, now_ms(), ttl)
-        .into_ready()
-    {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "a session was not kept for recovery"),
-        Err(pending) => server.spawn(async move {
-            if let Err(error) = pending.await {
-                tracing::warn!(%error, "a session was not kept for recovery");
-            }
-        }),
-    }
+    })
 }
 
 /// How often what has expired is dropped.
