@@ -256,7 +256,8 @@ impl Broadcast {
         Ok(())
     }
 
-    /// Emits an event and says for how many sockets of this node it was queued.
+    /// Emits an event and says how many sockets were there to get it when it was asked for; some
+    /// may be gone or full by the time it is handed to them.
     ///
     /// # Errors
     /// As [`Broadcast::emit`].
