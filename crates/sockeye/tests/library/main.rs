@@ -3,6 +3,7 @@
 mod answers;
 mod broadcast;
 mod closing;
+mod compression;
 mod extractors;
 mod faults;
 mod flow;
