@@ -18,8 +18,6 @@ pub struct Socket<H: Host> {
     pub(crate) acks: Acks<H::Waiter>,
     /// The disconnect handlers run; nothing is delivered any more.
     pub(crate) leaving: bool,
-    /// A recoverable packet was lost on the way: recovery must say so.
-    pub(crate) lossy: bool,
 }
 
 impl<H: Host> Socket<H> {
@@ -36,11 +34,6 @@ impl<H: Host> Socket<H> {
     /// Its handle.
     pub fn host(&self) -> &H::Socket {
         &self.host
-    }
-
-    /// Whether a recoverable packet was lost on the way.
-    pub fn is_lossy(&self) -> bool {
-        self.lossy
     }
 }
 

@@ -351,7 +351,17 @@ async fn disconnect(
     socket.set_state(SocketState::Disconnecting);
     let context = Context::of_socket(socket.clone(), Args::default(), Some(reason));
     let listeners = socket.moment_listeners(Moment::Disconnecting);
-    let _ = run_moment(&server, listeners, context.again()).await;
+    // Rooms and slot are held while these run, but not for ever.
+    let handlers = run_moment(&server, listeners, context.again());
+    if tokio::time::timeout(server.config.ack_timeout, handlers)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            namespace = socket.namespace_name(),
+            "a disconnecting handler takes too long; its socket leaves"
+        );
+    }
     crate::recovery::save(&worker, &server, key, &socket, reason).await;
     worker.call(|shard| shard.finish_disconnect(key));
     socket.set_state(SocketState::Disconnected);

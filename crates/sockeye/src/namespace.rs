@@ -42,6 +42,9 @@ pub(crate) struct NamespaceInner {
     /// Sockets, connected or about to be, for each worker.
     sockets: Box<[AtomicUsize]>,
     recoverable: bool,
+    /// Until when nothing is recovered, because an event has no place in the store: milliseconds
+    /// since 1970.
+    no_recovery_until: AtomicU64,
     kind: Kind,
     pub(crate) outbox: Mutex<Outbox>,
     pub(crate) holds: Holds,
@@ -289,6 +292,7 @@ impl NamespaceInner {
                 .map(|_| AtomicUsize::new(0))
                 .collect(),
             recoverable: server.config.recovery.is_some(),
+            no_recovery_until: AtomicU64::new(0),
             kind: Kind::Fixed,
             outbox: Mutex::default(),
             holds: Holds::default(),
@@ -345,6 +349,22 @@ impl NamespaceInner {
 
     pub(crate) fn is_template(&self) -> bool {
         matches!(self.kind, Kind::Template)
+    }
+
+    /// An event was sent that the store does not know: whoever is away now could be told that
+    /// nothing is missing when something is. So nobody who may be away is recovered.
+    pub(crate) fn forbid_recovery(&self) {
+        let Some(recovery) = &self.server.config.recovery else {
+            return;
+        };
+        let away = recovery.max_disconnection.as_millis() as u64;
+        let until = crate::recovery::now_ms() + away;
+        self.no_recovery_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Whether an event may be missing from the store that somebody who is away should get.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.no_recovery_until.load(Ordering::Acquire) > crate::recovery::now_ms()
     }
 
     pub(crate) fn is_transient(&self) -> bool {

@@ -200,6 +200,7 @@ fn deliver(
     let args = match &offset {
         Ok(offset) => args.with_str(offset.as_str()),
         Err(error) => {
+            namespace.forbid_recovery();
             // Without an offset it is delivered like any event, and cannot be recovered.
             tracing::warn!(%error, namespace = &*namespace.name, "an event was not stored");
             args

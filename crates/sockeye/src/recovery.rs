@@ -107,6 +107,9 @@ pub(crate) async fn restore(
         .await
         .map_err(refused)
         .ok()?;
+    if namespace.has_gap() {
+        return refused_for_gap(server);
+    }
     // What the store knew of is on its way to the workers, or was there before: see `let_in`.
     settled(namespace).await;
     let mut missed = Vec::with_capacity(restored.missed.len());
@@ -135,6 +138,13 @@ pub(crate) async fn restore(
         head: restored.head,
         hold,
     })
+}
+
+/// An event is missing from the store: it cannot be said that nothing is missing.
+fn refused_for_gap(server: &ServerInner) -> Option<Recovery> {
+    server.metrics.recoveries_refused.add(1);
+    tracing::debug!("a session was not recovered: an event could not be stored while it was away");
+    None
 }
 
 /// Keeps what a socket needs to return, if it was lost in a way from which sockets return. Called
@@ -169,10 +179,7 @@ async fn record(
     key: Key,
     socket: &Socket,
 ) -> Option<SessionRecord> {
-    let (rooms, lossy) = worker.call(|shard| {
-        let lossy = shard.socket(key).is_some_and(|state| state.is_lossy());
-        (shard.rooms_of(key), lossy)
-    });
+    let rooms = worker.call(|shard| shard.rooms_of(key));
     // Nothing newer than this can have been sent to it.
     let head = server.store.head(socket.namespace_name()).await.ok();
     socket.for_recovery(|kept| SessionRecord {
@@ -189,7 +196,8 @@ async fn record(
         connected_at: kept.connected_at,
         last_offset: head,
         left_at: kept.left_at,
-        lossy,
+        // A queue that has no room for a recoverable event ends its connection; the store has it.
+        lossy: false,
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sockeye_websocket::deflate::{Agreed, DeflateGate, DeflateOptions, Deflater};
 use sockeye_websocket::{
-    Closing, Event, Input, Limits, OpCode, Reader, Role, close_code, header, pong_frame,
+    Closing, Event, Input, Limits, OpCode, Reader, Role, close_code, header, ping_frame, pong_frame,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
@@ -35,6 +35,10 @@ pub struct WebSocketOptions {
     pub deflate: Option<DeflateOptions>,
     /// Time for a frame or message that has begun to arrive in full. Default 60 s.
     pub message_timeout: Duration,
+    /// Silence after which the peer is sent a ping; `None`: never. Default 25 s.
+    pub ping_interval: Option<Duration>,
+    /// Time for anything to come after a ping before the peer is taken for dead. Default 20 s.
+    pub ping_timeout: Duration,
     /// Time for the peer to take what is sent. Default 20 s.
     pub write_timeout: Duration,
 }
@@ -46,6 +50,8 @@ impl Default for WebSocketOptions {
             protocols: Vec::new(),
             deflate: None,
             message_timeout: Duration::from_secs(60),
+            ping_interval: Some(Duration::from_secs(25)),
+            ping_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(20),
         }
     }
@@ -67,7 +73,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// A plain WebSocket connection, in the hands of the application.
 ///
-/// Pings are answered and closes are completed while [`WebSocket::recv`] is awaited. Nothing is
+/// Pings are answered, silent peers asked, and closes completed while [`WebSocket::recv`] is
+/// awaited. Nothing is
 /// read ahead of it beyond what one read brings, so a slow application slows its peer down.
 pub struct WebSocket {
     stream: Box<dyn Duplex>,
@@ -88,7 +95,13 @@ pub struct WebSocket {
     begun: Option<Instant>,
     /// When our close frame was sent.
     closed: Option<Instant>,
+    /// When something last came.
+    heard: Instant,
+    /// When a ping was sent that nothing has come after.
+    pinged: Option<Instant>,
     message_timeout: Duration,
+    ping_interval: Option<Duration>,
+    ping_timeout: Duration,
     write_timeout: Duration,
 }
 
@@ -125,7 +138,11 @@ impl WebSocket {
             server,
             begun: None,
             closed: None,
+            heard: Instant::now(),
+            pinged: None,
             message_timeout: options.message_timeout,
+            ping_interval: options.ping_interval,
+            ping_timeout: options.ping_timeout,
             write_timeout: options.write_timeout,
         }
     }
@@ -238,18 +255,29 @@ impl WebSocket {
             (Some(closed), _) => Some(closed + CLOSE_WAIT),
             (None, begun) => begun.map(|begun| begun + self.message_timeout),
         };
-        let late = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
+        let silence = match (self.pinged, self.ping_interval) {
+            (Some(pinged), _) => Some(pinged + self.ping_timeout),
+            (None, Some(interval)) => Some(self.heard + interval),
+            (None, None) => None,
         };
+        let (late, silent) = (until(deadline), until(silence));
         tokio::select! {
             biased;
             read = self.read() => read,
             () = stopped, if !told => Ok(1),
             () = late => Err(io::ErrorKind::TimedOut.into()),
+            () = silent => self.silent(),
         }
+    }
+
+    /// Nothing has come for long: asks the peer, or takes it for dead when it was asked before.
+    fn silent(&mut self) -> io::Result<usize> {
+        if self.pinged.is_some() || self.closing.is_sent() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.pinged = Some(Instant::now());
+        self.answers.extend_from_slice(&ping_frame(&[]));
+        Ok(1)
     }
 
     async fn read(&mut self) -> io::Result<usize> {
@@ -266,6 +294,10 @@ impl WebSocket {
     }
 
     fn take_in(&mut self, bytes: &mut [u8]) {
+        if !bytes.is_empty() {
+            self.heard = Instant::now();
+            self.pinged = None;
+        }
         let before = self.received.len();
         self.decode(bytes);
         if !self.reader.has_partial() {
@@ -358,3 +390,10 @@ impl WebSocket {
 
 /// The close code of a connection that ended as it should.
 pub const NORMAL_CLOSE: u16 = close_code::NORMAL;
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

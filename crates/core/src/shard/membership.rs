@@ -69,7 +69,6 @@ impl<H: Host> Shard<H> {
             inbound,
             acks: Acks::default(),
             leaving: false,
-            lossy: false,
         });
         self.index_socket(socket, &id);
         if let Some(space) = self.spaces[space as usize].as_mut() {

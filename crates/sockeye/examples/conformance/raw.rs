@@ -12,6 +12,7 @@ const ECHO_LIMIT: usize = 64 << 20;
 pub(crate) fn websocket_echo(server: &Server) {
     let options = WebSocketOptions {
         max_message_size: ECHO_LIMIT,
+        ping_interval: None,
         deflate: Some(DeflateOptions {
             server_no_context_takeover: false,
             client_no_context_takeover: false,

@@ -59,6 +59,7 @@ pub struct Cors {
     headers: Option<HeaderValue>,
     exposed: Option<HeaderValue>,
     max_age: Option<Duration>,
+    enforced: bool,
 }
 
 impl Cors {
@@ -71,6 +72,7 @@ impl Cors {
             headers: None,
             exposed: None,
             max_age: None,
+            enforced: false,
         }
     }
 
@@ -101,6 +103,18 @@ impl Cors {
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
+    }
+
+    /// Refuses requests of other origins (403, code 4), WebSockets included. Otherwise, as in
+    /// Node.js, only browsers' scripts are kept from the answers, and a WebSocket is open to every
+    /// page: browsers do not ask before they open one.
+    pub fn enforced(mut self) -> Self {
+        self.enforced = true;
+        self
+    }
+
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.enforced
     }
 
     /// Decides on a request. A panic of the predicate is a no.

@@ -64,6 +64,14 @@ where
     if cors.is_refused() {
         server.metrics.origins_refused.add(1);
     }
+    if cors.is_refused() && server.config.cors.as_ref().is_some_and(Cors::is_enforced) {
+        tracing::debug!("request refused: its origin is not allowed");
+        return Ok(refusal::answer(
+            ErrorCode::Forbidden,
+            None,
+            is_upgrade(&request),
+        ));
+    }
     if cors.is_preflight() && request.method() == Method::OPTIONS {
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::NO_CONTENT;

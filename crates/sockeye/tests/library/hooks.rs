@@ -133,6 +133,24 @@ fn with_cors(cors: Cors) -> Running {
 }
 
 #[tokio::test]
+async fn enforced_origins_refuse_polling_and_websocket() {
+    let running = with_cors(Cors::origin("https://a.example").enforced());
+    for (origin, status) in [
+        ("", 200),
+        ("Origin: https://a.example\r\n", 200),
+        ("Origin: https://b.example\r\n", 403),
+    ] {
+        assert_eq!(handshake(&running, origin).await.status, status, "{origin}");
+    }
+    let upgrade = "Origin: https://b.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let url = "/socket.io/?EIO=4&transport=websocket";
+    let answer = request(running.address, "GET", url, upgrade, "").await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(running.metric("origins_refused").await, 2);
+}
+
+#[tokio::test]
 async fn cors_by_list_pattern_and_predicate() {
     let some = |origin: &str| Some(origin.to_owned());
     let list = vec![

@@ -54,6 +54,40 @@ async fn messages_of_every_size_are_echoed_in_order() {
 }
 
 #[tokio::test]
+async fn a_silent_peer_is_asked_and_given_up_when_it_says_nothing() {
+    let ended = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let options = WebSocketOptions {
+        ping_interval: Some(Duration::from_millis(40)),
+        ping_timeout: Duration::from_millis(400),
+        ..Default::default()
+    };
+    let counted = ended.clone();
+    let running = Running::with(Server::builder().workers(1), |server| {
+        server.websocket("/ws", options, move |socket| {
+            let counted = counted.clone();
+            async move {
+                echo(socket).await;
+                counted.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+            }
+        });
+    });
+    let mut lives = Wire::open(running.address, "/ws").await;
+    let dead = Wire::open(running.address, "/ws").await;
+    // One goes on talking, the other says nothing at all, not even a pong.
+    let gone = || ended.load(std::sync::atomic::Ordering::Acquire);
+    eventually("one is given up", async || {
+        lives.send("here").await;
+        assert_eq!(lives.text().await, "here");
+        gone() == 1
+    })
+    .await;
+    lives.send("still here").await;
+    assert_eq!(lives.text().await, "still here");
+    assert_eq!(gone(), 1);
+    drop(dead);
+}
+
+#[tokio::test]
 async fn a_message_beyond_the_limit_is_1009() {
     let options = WebSocketOptions {
         max_message_size: 1000,

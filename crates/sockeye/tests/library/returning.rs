@@ -1,7 +1,7 @@
 //! Connection state recovery: complete and in order, or refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use crate::support::{Client, Packet, Running, eventually, sockets};
 struct Late {
     inner: Embedded,
     asked: AtomicU64,
+    /// It takes nothing in.
+    broken: Arc<AtomicBool>,
 }
 
 impl Late {
@@ -24,6 +26,7 @@ impl Late {
         Late {
             inner: Embedded::new(EmbeddedConfig::default(), 1),
             asked: AtomicU64::new(0),
+            broken: Arc::default(),
         }
     }
 
@@ -45,6 +48,9 @@ impl Store for Late {
         packet: Arc<StoredPacket>,
         now_ms: u64,
     ) -> Reply<Result<Offset, StoreError>> {
+        if self.broken.load(Ordering::Acquire) {
+            return Reply::ready(Err(StoreError::Unavailable));
+        }
         self.later(self.inner.append(namespace, packet, now_ms))
     }
 
@@ -185,6 +191,34 @@ async fn a_session_comes_back_with_id_rooms_data_and_what_it_missed() {
     assert_eq!(numbers(&mut client, 1).await, [5], "and it is in its room");
     assert_eq!(running.metric("recoveries").await, 1);
     assert_eq!(running.metric("recoverable_sessions").await, 0);
+}
+
+/// The event that the store did not take reached those who were there; a client that was away can
+/// never be told of it, so it may not be told that nothing is missing.
+#[tokio::test]
+async fn nobody_is_recovered_over_an_event_that_the_store_did_not_take() {
+    let store = Late::new();
+    let broken = store.broken.clone();
+    let running = Running::mounted(builder().store(store), setup).await;
+    let (mut stays, mut leaves) = (running.connect().await, running.connect().await);
+    let ns = running.server.of("/");
+    ns.emit("n", 1).expect("emitted");
+    for client in [&mut stays, &mut leaves] {
+        assert_eq!(numbers(client, 1).await, [1]);
+    }
+    leaves.wire.close(1001).await;
+    running.until_metric("recoverable_sessions", 1).await;
+    broken.store(true, Ordering::Release);
+    ns.emit("n", 2).expect("emitted");
+    assert_eq!(numbers(&mut stays, 1).await, [2]);
+    broken.store(false, Ordering::Release);
+    ns.emit("n", 3).expect("emitted");
+    assert_eq!(numbers(&mut stays, 1).await, [3]);
+    let mut back = again(&running, &leaves).await;
+    assert_ne!(back.id, leaves.id);
+    let answer = back.call("recovered", json!([])).await;
+    assert_eq!(answer[0], json!(false));
+    assert_eq!(running.metric("recoveries_refused").await, 1);
 }
 
 #[tokio::test]
