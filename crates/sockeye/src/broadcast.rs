@@ -484,23 +484,22 @@ impl NamespaceInner {
                 continue;
             }
             let (namespace, rooms, except) = (self.clone(), rooms.to_vec(), except.to_vec());
-            let message = message.clone();
-            worker.submit(move |shard| {
+            let (limit, shared) = (self.server().config.max_inbox_bytes, message.clone());
+            let overrun = worker.submit_broadcast(message, limit, move |shard| {
                 let target = Target {
                     rooms: &rooms,
                     except: &except,
                 };
-                shard.broadcast(&namespace.name, target, &message);
+                shard.broadcast(&namespace.name, target, &shared);
                 shard.end_full();
             });
+            if overrun {
+                self.server().worker_overrun(worker.index);
+            }
         }
     }
 }
 
-/// The first argument of each answer, as `T`s.
-///
-/// # Errors
-/// When one of them is something else.
 impl Answers {
     /// The first argument of each answer, as a `T`.
     ///

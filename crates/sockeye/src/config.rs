@@ -79,6 +79,7 @@ pub(crate) struct Config {
     pub(crate) cors: Option<Cors>,
     pub(crate) keep_headers: KeepHeaders,
     pub(crate) max_connections: usize,
+    pub(crate) max_inbox_bytes: usize,
     pub(crate) max_handshakes: usize,
     pub(crate) max_dynamic_namespaces: usize,
     pub(crate) cleanup_empty_namespaces: bool,
@@ -138,6 +139,7 @@ impl Default for ServerBuilder {
                 cors: None,
                 keep_headers: KeepHeaders::All,
                 max_connections: 1_000_000,
+                max_inbox_bytes: 64 << 20,
                 max_handshakes: 10_000,
                 max_dynamic_namespaces: 10_000,
                 cleanup_empty_namespaces: true,
@@ -366,6 +368,14 @@ impl ServerBuilder {
     /// Sessions open at a time. Default 1,000,000. Beyond, a handshake is answered 503.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
+        self
+    }
+
+    /// Bytes of broadcasts on their way from one worker to another. Default 64 MiB for each worker.
+    /// Beyond, the worker they are for has been held up so long that its clients are closed to come
+    /// back.
+    pub fn max_inbox_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_inbox_bytes = bytes;
         self
     }
 

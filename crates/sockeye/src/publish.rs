@@ -253,11 +253,16 @@ fn deliver_to(
             continue;
         }
         let (namespace, event, index) = (namespace.clone(), event.clone(), worker.index);
-        worker.submit(move |shard| {
+        let server = namespace.server().clone();
+        let limit = server.config.max_inbox_bytes;
+        let overrun = worker.submit_broadcast(message, limit, move |shard| {
             namespace.holds.note(index, &event);
             shard.broadcast(&namespace.name, event.target(), &event.message);
             shard.end_full();
         });
+        if overrun {
+            server.worker_overrun(index);
+        }
     }
 }
 

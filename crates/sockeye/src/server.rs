@@ -452,6 +452,16 @@ impl ServerInner {
         self.pick_worker().spawn(task);
     }
 
+    /// Broadcasts had no room in the inbox of a worker.
+    pub(crate) fn worker_overrun(&self, index: u8) {
+        self.metrics.inbox_overruns.add(1);
+        tracing::error!(
+            worker = index,
+            "a worker is held up for so long that broadcasts have no room in its inbox: its clients \
+             are sent away to come back; look for handlers that block"
+        );
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }

@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use sockeye_core::{Config, Key, Message, Queued, Shard};
+use sockeye_protocol::engine::CloseReason;
 use tokio::sync::oneshot;
 
 use crate::net::Net;
@@ -51,7 +52,14 @@ pub(crate) struct Worker {
     clock: AtomicU64,
     epoch: Instant,
     pub(crate) tasks: AtomicUsize,
+    /// Bytes of the broadcasts in the inbox.
+    inbox_bytes: AtomicUsize,
+    /// A broadcast had no room in the inbox: everybody here is sent away.
+    overrun: AtomicBool,
 }
+
+/// What one broadcast in an inbox costs beside its message.
+const COMMAND_COST: usize = 256;
 
 impl Worker {
     pub(crate) fn new(index: u8, config: Arc<Config>, runtime: tokio::runtime::Handle) -> Self {
@@ -68,6 +76,8 @@ impl Worker {
             clock: AtomicU64::new(0),
             epoch: Instant::now(),
             tasks: AtomicUsize::new(0),
+            inbox_bytes: AtomicUsize::new(0),
+            overrun: AtomicBool::new(false),
         }
     }
 
@@ -130,6 +140,39 @@ impl Worker {
         }
         self.inbox_waiting.store(true, Ordering::Release);
         self.request_turn();
+    }
+
+    /// As [`Worker::submit`], for a broadcast of `message` from elsewhere: at most `limit` bytes of
+    /// them wait. A worker that is held up for so long that more would wait loses its clients, who
+    /// come back, rather than one of their messages; returns whether that has just begun.
+    pub(crate) fn submit_broadcast(
+        self: &Arc<Self>,
+        message: &Message,
+        limit: usize,
+        f: impl FnOnce(&mut Shard<Net>) + Send + 'static,
+    ) -> bool {
+        let cost = message.cost() + COMMAND_COST;
+        let worker = self.clone();
+        if self.inbox_bytes.fetch_add(cost, Ordering::AcqRel) + cost <= limit {
+            self.submit(move |shard| {
+                worker.inbox_bytes.fetch_sub(cost, Ordering::AcqRel);
+                f(shard);
+            });
+            return false;
+        }
+        self.inbox_bytes.fetch_sub(cost, Ordering::AcqRel);
+        if self.overrun.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        self.submit(move |shard| {
+            worker.overrun.store(false, Ordering::Release);
+            let keys: Vec<_> = shard.sessions().map(|(key, _)| key).collect();
+            for key in keys {
+                let why = "its worker was held up and broadcasts had no room";
+                shard.close_now(key, CloseReason::TransportError, why);
+            }
+        });
+        true
     }
 
     /// Like [`Worker::submit`], with the result. An error means that the worker is gone.

@@ -276,3 +276,46 @@ async fn one_message_larger_than_the_limit_passes_an_empty_queue() {
     let answer = client.call("large", json!([])).await;
     assert_eq!(answer[0].as_str().map(str::len), Some(5_000_000));
 }
+
+/// A handler that blocks its worker keeps its inbox from being looked into. Broadcasts from
+/// elsewhere wait there up to a bound; beyond it the worker's clients are sent away rather than one
+/// of their messages is left out.
+#[tokio::test]
+async fn a_worker_that_is_held_up_loses_its_clients_rather_than_a_message() {
+    let (block, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(blocked);
+    let builder = Server::builder().workers(1).max_inbox_bytes(10 * LARGE);
+    let running = Running::with(builder, |server| {
+        server.of("/").on("block", move |socket: Socket| {
+            socket.emit("begun", ()).expect("emitted");
+            // The test ends the wait: nothing else on this worker runs until then.
+            let _ = blocked
+                .lock()
+                .expect("one handler")
+                .recv_timeout(Duration::from_secs(10));
+            async {}
+        });
+    });
+    let mut client = running.connect().await;
+    let namespace = running.server.of("/");
+    let text = "x".repeat(LARGE);
+    for n in 0..5 {
+        namespace.emit("n", (n, &text)).expect("emitted");
+        assert_eq!(client.expect("n").await[0], json!(n));
+    }
+    client.emit("block", json!([])).await;
+    for n in 0..1_000 {
+        namespace.emit("n", (n, &text)).expect("emitted");
+        if n % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    block.send(()).expect("the handler waits");
+    let packets = client.until_end().await;
+    let left = |packet: &Packet| matches!(packet, Packet::Disconnect(_));
+    assert!(!packets.iter().any(left), "it may come back");
+    assert!(running.metric("inbox_overruns").await >= 1);
+    let mut back = running.connect().await;
+    namespace.emit("n", "again").expect("emitted");
+    assert_eq!(back.expect("n").await[0], json!("again"));
+}
