@@ -177,7 +177,7 @@ pub(crate) struct WebSocketTask<S: Stream> {
     standing: Standing,
     paused: bool,
     blocked: bool,
-    /// Bytes that came with the handshake.
+    /// Bytes to take in before any other: they came with the handshake, or were read ahead.
     early: Vec<u8>,
     /// Something rare is going on.
     rare: Option<Rare>,
@@ -547,10 +547,40 @@ impl<S: Stream> WebSocketTask<S> {
             };
             ready!(sleep.as_mut().poll(cx));
             self.rare = None;
-            if self.link.is_hung_up() {
+            let gone = if self.link.is_direct() {
+                self.link.is_hung_up()
+            } else {
+                self.read_ahead(cx)
+            };
+            if gone {
                 self.gone(true);
                 return Poll::Ready(());
             }
         }
+    }
+
+    /// Reads ahead on a stream whose descriptor is not ours to ask, as much again as may wait for
+    /// handlers, so that a peer that has gone shows behind what it sent last. Whether it has.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> bool {
+        let most = self.server.config.core.max_waiting_bytes;
+        while self.early.len() < most {
+            let room = (most - self.early.len()).min(READ_SIZE);
+            let Some(stream) = &mut self.stream else {
+                return false;
+            };
+            let early = &mut self.early;
+            let read = with_read_buffer(|buffer| {
+                let mut read = ReadBuf::new(&mut buffer[..room]);
+                let result = ready!(stream.poll_read(cx, &mut read));
+                early.extend_from_slice(read.filled());
+                Poll::Ready(result.map(|()| read.filled().len()))
+            });
+            match read {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        false
     }
 }

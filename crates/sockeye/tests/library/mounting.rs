@@ -327,3 +327,36 @@ async fn served_behind_our_own_tls_with_http_1_only() {
     drop(plain);
     server.close(Duration::from_secs(5)).await;
 }
+
+/// Behind TLS the descriptor is not ours to ask: the stream is read ahead, and the end shows.
+#[tokio::test]
+async fn a_peer_that_closes_while_it_is_not_read_is_noticed_behind_tls() {
+    let identity = Identity::new();
+    let server = Server::builder().workers(1).build();
+    let gate = setup(&server);
+    server.of("/").on("note", async |Data(_): Data<u64>| ());
+    let (listener, address) = listen();
+    let (serving, config) = (server.clone(), identity.server());
+    tokio::spawn(async move { serving.serve_tls(listener, config).await });
+    let (stream, _) = identity.connect(address, &[]).await;
+    let wire = Wire::over(stream, PATH, Default::default())
+        .await
+        .expect("accepted");
+    let mut client = Client::over(wire).await;
+    client.join("/", None).await.expect("let in");
+    client.emit("slow", json!([])).await;
+    for n in 0..4000 {
+        client.emit("note", json!([n])).await;
+    }
+    eventually("reading stops", async || {
+        metric(&server, "pauses").await == 1
+    })
+    .await;
+    drop(client);
+    eventually("the end is noticed", async || {
+        server.gauges().await.sessions == 0
+    })
+    .await;
+    gate.add_permits(1);
+    server.close(Duration::from_secs(5)).await;
+}
