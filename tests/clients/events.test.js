@@ -4,7 +4,7 @@
 const assert = require("node:assert/strict");
 const { after, afterEach, before, describe, test } = require("node:test");
 const msgpack = require("socket.io-msgpack-parser");
-const { startFixture } = require("./lib/fixture");
+const { startFixture, waitFor } = require("./lib/fixture");
 const clients = require("./lib/clients");
 
 const { MODES, barrier, call, closeAll, collect, collectAll, connect, once } = clients;
@@ -170,7 +170,7 @@ for (const { name, mode, env, parser } of variants) {
       await barrier(socket);
       assert.equal(answers.length, 20);
       for (const answer of answers.reverse()) answer();
-      await barrier(socket);
+      await waitFor(() => results.length === 20, "20 results");
       const got = results.map(([r]) => r.args[0]);
       assert.deepEqual(got, Array.from({ length: 20 }, (_, i) => 19 - i));
     });

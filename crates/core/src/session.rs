@@ -1,10 +1,11 @@
 //! One engine session: a client's connection, over whichever transport carries it now.
 
 use smallvec::SmallVec;
-use sockeye_protocol::engine::{CloseReason, Deadline, ServerSession, SessionId};
+use sockeye_protocol::engine::{CloseReason, Deadline, ServerSession, SessionId, Transport};
 use sockeye_protocol::socketio::Decoder;
 
 use crate::arena::Key;
+use crate::message::Class;
 use crate::outbound::Outbound;
 use crate::wheel::TimerId;
 
@@ -103,6 +104,18 @@ impl<Io> Session<Io> {
             self.transition = None;
         }
         result
+    }
+
+    /// Whether more than heartbeats waits for a polling client that neither holds a poll nor is
+    /// about to upgrade.
+    pub(crate) fn lacks_poll(&self) -> bool {
+        self.engine.transport() == Transport::Polling
+            && !self.engine.poll_pending()
+            && !self.engine.is_upgrading()
+            && self
+                .out
+                .iter()
+                .any(|message| message.class() != Class::Control)
     }
 
     /// Whether a ping of ours is unanswered.

@@ -151,6 +151,7 @@ impl<H: Host> Shard<H> {
             session.out.pop();
         }
         session.engine.poll_answered();
+        self.write_progressed(key);
         Some(payload.finish())
     }
 
@@ -445,6 +446,7 @@ impl<H: Host> Shard<H> {
 
     fn switched(&mut self, key: Key, deadline: Deadline) {
         self.stats.upgrades += 1;
+        self.write_progressed(key);
         self.end_upgrade(key);
         match deadline {
             Deadline::Ping => self.arm_heartbeat(key, self.config.ping_interval),

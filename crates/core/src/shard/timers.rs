@@ -117,6 +117,22 @@ impl<H: Host> Shard<H> {
         }
     }
 
+    /// Something waits for a polling client that holds no poll: it must fetch it before the write
+    /// deadline, or before an upgrade would have failed, whichever is later.
+    pub fn await_poll(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        if session.writing.is_some() || !session.lacks_poll() {
+            return;
+        }
+        let wait = self.config.write_timeout.max(self.config.upgrade_timeout);
+        let timer = self.arm(wait, Timer::Write(key));
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.writing = Some(timer);
+        }
+    }
+
     fn expire(&mut self, timer: Timer) {
         match timer {
             Timer::Heartbeat(key) => self.heartbeat_due(key),
@@ -137,7 +153,7 @@ impl<H: Host> Shard<H> {
                     return;
                 };
                 session.writing = None;
-                if session.blocked {
+                if session.blocked || session.lacks_poll() {
                     self.stats.write_timeouts += 1;
                     let why = "slow consumer: no write progress in time";
                     self.close_now(key, CloseReason::TransportError, why);

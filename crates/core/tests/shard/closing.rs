@@ -96,6 +96,29 @@ fn a_close_over_polling_is_told_by_a_poll_of_its_own() {
 }
 
 #[test]
+fn a_polling_client_that_does_not_fetch_what_waits_is_a_slow_consumer() {
+    let mut rig = Rig::with(|config| {
+        config.write_timeout = 2_000;
+        config.upgrade_timeout = 1_000;
+    });
+    let (fetches, idles) = (rig.open(Transport::Polling), rig.open(Transport::Polling));
+    for session in [fetches, idles] {
+        rig.join(session, "/");
+        assert_eq!(rig.shard.enqueue(session, &event("e")), Queued::Queued);
+        rig.shard.await_poll(session);
+    }
+    rig.pass(1_999);
+    rig.read(fetches);
+    rig.pass(1);
+    assert_eq!(rig.closed(), [(idles, CloseReason::TransportError)]);
+    assert_eq!(rig.shard.stats().write_timeouts, 1);
+    // With nothing waiting a client may take its time: the heartbeat watches over it.
+    rig.shard.await_poll(fetches);
+    rig.pass(10_000);
+    assert!(rig.lives(fetches));
+}
+
+#[test]
 fn a_polling_client_that_does_not_come_back_is_closed_after_the_close_timeout() {
     let mut rig = Rig::with(|config| config.close_timeout = 2_000);
     let session = rig.open(Transport::Polling);

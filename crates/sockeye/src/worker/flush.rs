@@ -305,6 +305,7 @@ pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
         if let Some(session) = shard.session(key) {
             session.io.connection.set_backlog(session.out.bytes());
         }
+        shard.await_poll(key);
         return shard.drained(key);
     };
     let Some(session) = shard.session_mut(key) else {
