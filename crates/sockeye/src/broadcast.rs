@@ -130,6 +130,19 @@ impl RemoteSocket {
         self.socket.emit(event, args).map(|_| ())
     }
 
+    /// Emits an event to it and awaits its acknowledgement.
+    ///
+    /// # Errors
+    /// As [`Socket::emit_with_ack`].
+    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
+        self.socket.emit_with_ack(event, args).await
+    }
+
+    /// Emits whose acknowledgement is awaited for `timeout`.
+    pub fn timeout(&self, timeout: Duration) -> crate::Emitter {
+        self.socket.timeout(timeout)
+    }
+
     /// Lets it join rooms.
     pub fn join(&self, rooms: impl IntoRooms) -> crate::RoomFuture {
         self.socket.join(rooms)

@@ -67,6 +67,7 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) transports: Vec<Transport>,
     pub(crate) allow_upgrades: bool,
+    pub(crate) initial_packet: Option<String>,
     pub(crate) ack_timeout: Duration,
     pub(crate) blocking_limit: Duration,
     pub(crate) header_timeout: Duration,
@@ -127,6 +128,7 @@ impl Default for ServerBuilder {
                     .min(255),
                 transports: vec![Transport::Polling, Transport::WebSocket],
                 allow_upgrades: true,
+                initial_packet: None,
                 ack_timeout: Duration::from_secs(30),
                 blocking_limit: Duration::from_millis(100),
                 header_timeout: Duration::from_secs(10),
@@ -207,6 +209,12 @@ impl ServerBuilder {
     /// The transports offered. Default polling and WebSocket.
     pub fn transports(mut self, transports: &[Transport]) -> Self {
         self.config.transports = transports.to_vec();
+        self
+    }
+
+    /// A message that every session is sent right after it was opened. Default none.
+    pub fn initial_packet(mut self, text: &str) -> Self {
+        self.config.initial_packet = Some(format!("4{text}"));
         self
     }
 

@@ -60,8 +60,8 @@ mod worker;
 pub mod websocket;
 
 pub use self::http::{
-    Cookie, Cors, HandshakeRequest, HandshakeResponse, Origins, PeerAddress, Refusal, SameSite,
-    SockeyeLayer, SockeyeService,
+    Cookie, Cors, EngineRequest, HandshakeRequest, HandshakeResponse, Origins, PeerAddress,
+    Refusal, RefusedRequest, SameSite, SockeyeLayer, SockeyeService,
 };
 pub use ack::{IntoReply, NoAck, Reply};
 pub use broadcast::{Answers, Broadcast, Found, RemoteSocket};

@@ -76,6 +76,18 @@ impl Listeners {
         id
     }
 
+    /// As [`Listeners::at`], before those that are there.
+    pub(crate) fn first_at<M: 'static>(
+        &mut self,
+        moment: Moment,
+        handler: impl Handler<M>,
+    ) -> ListenerId {
+        let listener = Listener::new(handler, false);
+        let id = listener.id;
+        self.moments.insert(0, (moment, listener));
+        id
+    }
+
     pub(crate) fn on_outgoing(&mut self, listener: Outgoing) -> ListenerId {
         let id = ListenerId::next();
         self.outgoing.push((id, listener));

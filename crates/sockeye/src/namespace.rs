@@ -72,6 +72,12 @@ impl Namespace {
             .change(|listeners| listeners.on(event, handler, false))
     }
 
+    /// Handles the next event of this name, whichever socket it comes on.
+    pub fn once<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.on(event, handler, true))
+    }
+
     /// Runs when a socket has connected, before its first event is handled. Spawn what lasts.
     pub fn on_connection<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
         self.0
@@ -90,10 +96,17 @@ impl Namespace {
             .change(|listeners| listeners.at(Moment::Disconnect, handler))
     }
 
-    /// Handles every event, before its own listeners.
+    /// Handles every event, before its own listeners. What it returns counts as an answer like any
+    /// other: return [`crate::NoAck`] to only look on.
     pub fn on_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
         self.0
             .change(|listeners| listeners.at(Moment::Any, handler))
+    }
+
+    /// Handles every event, before its own listeners and before all that handle any.
+    pub fn prepend_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.0
+            .change(|listeners| listeners.first_at(Moment::Any, handler))
     }
 
     /// Sees every event emitted to a single socket, before it is written.
@@ -156,6 +169,14 @@ impl Namespace {
     /// When the arguments cannot be written or the name is reserved.
     pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
         self.all().emit(event, args)
+    }
+
+    /// Emits the event `message` to everyone, as Node's `send` does.
+    ///
+    /// # Errors
+    /// As [`Namespace::emit`].
+    pub fn send(&self, args: impl ToArgs) -> Result<(), EmitError> {
+        self.emit("message", args)
     }
 
     /// Emits an event to everyone and gathers the acknowledgements.

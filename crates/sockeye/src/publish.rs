@@ -210,7 +210,7 @@ fn deliver(
     let (message, offset) = (Arc::new(message), offset.ok());
     match to {
         To::Socket(socket) => {
-            let queued = socket.send(message.clone());
+            let queued = socket.send_message(message.clone());
             if queued == Queued::Refused {
                 // It may be on its way back under the same id, or back already: it finds the
                 // event in the store only if it was there before the store was asked.

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use parking_lot::{Mutex, RwLock};
 use sockeye_cluster::{Embedded, Store};
 use sockeye_core::{Kind, Stats};
-use sockeye_protocol::engine::CloseReason;
+use sockeye_protocol::engine::{CloseReason, ErrorCode};
 use sockeye_protocol::socketio::Args;
 use sockeye_websocket::deflate::DeflateGate;
 use tokio::sync::Notify;
@@ -23,7 +23,10 @@ use crate::config::{Config, ServerBuilder};
 use crate::dispatch::{CatchPanic, panicked};
 use crate::engine::EngineSocket;
 use crate::extract::DisconnectReason;
-use crate::http::{HandshakeHook, HandshakeRequest, HandshakeResponse, Refusal};
+use crate::http::{
+    EngineRequest, HandshakeHook, HandshakeRequest, HandshakeResponse, Refusal, RefusedRequest,
+    RequestHook,
+};
 use crate::metrics::{Gauges, Metrics};
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::net::Connection;
@@ -70,6 +73,13 @@ type Fallback = Arc<dyn Fn(Request<()>) -> BoxFuture<Response<Bytes>> + Send + S
 type EngineHandler = Arc<dyn Fn(EngineSocket) -> BoxFuture<()> + Send + Sync>;
 type WebSocketHandler = Arc<dyn Fn(WebSocket) -> BoxFuture<()> + Send + Sync>;
 
+/// Those who are told what happens to the server as a whole.
+#[derive(Default)]
+struct Watchers {
+    refused: Vec<Arc<dyn Fn(RefusedRequest<'_>) + Send + Sync>>,
+    namespaces: Vec<Arc<dyn Fn(Namespace) + Send + Sync>>,
+}
+
 struct Parent {
     matches: Predicate,
     template: Arc<NamespaceInner>,
@@ -102,6 +112,8 @@ pub(crate) struct ServerInner {
     routes: RwLock<Vec<(Box<str>, Route)>>,
     fallback: RwLock<Option<Fallback>>,
     hooks: RwLock<Vec<HandshakeHook>>,
+    request_hooks: RwLock<Vec<RequestHook>>,
+    watchers: RwLock<Watchers>,
     state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     workers: OnceLock<Vec<Arc<Worker>>>,
     pids: Mutex<HashMap<(Arc<str>, String), Socket>>,
@@ -154,6 +166,8 @@ impl Server {
             routes: RwLock::new(routes),
             fallback: RwLock::default(),
             hooks: RwLock::default(),
+            request_hooks: RwLock::default(),
+            watchers: RwLock::default(),
             state,
             workers: OnceLock::new(),
             pids: Mutex::default(),
@@ -230,6 +244,30 @@ impl Server {
             .hooks
             .write()
             .push(Arc::new(move |request| Box::pin(hook(request))));
+    }
+
+    /// Decides on every request of an Engine.IO endpoint, polls and posts included, before it is
+    /// looked at; may add headers to the answer. A refusal is answered as error code 3.
+    pub fn on_request<F, Fut>(&self, hook: F)
+    where
+        F: Fn(EngineRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HandshakeResponse, Refusal>> + Send + 'static,
+    {
+        let hook: RequestHook = Arc::new(move |request| Box::pin(hook(request)));
+        self.0.request_hooks.write().push(hook);
+    }
+
+    /// Is told of every request that was refused.
+    pub fn on_connection_error(
+        &self,
+        watcher: impl Fn(RefusedRequest<'_>) + Send + Sync + 'static,
+    ) {
+        self.0.watchers.write().refused.push(Arc::new(watcher));
+    }
+
+    /// Is told of every namespace that is made because a client asked for it.
+    pub fn on_new_namespace(&self, watcher: impl Fn(Namespace) + Send + Sync + 'static) {
+        self.0.watchers.write().namespaces.push(Arc::new(watcher));
     }
 
     /// A raw Engine.IO endpoint at `path`: the handler owns each connection.
@@ -497,6 +535,37 @@ impl ServerInner {
         self.fallback.read().clone()
     }
 
+    pub(crate) fn request_hooks(&self) -> Vec<RequestHook> {
+        self.request_hooks.read().clone()
+    }
+
+    /// Counts a refused request and tells whoever watches.
+    pub(crate) fn request_refused(
+        &self,
+        code: ErrorCode,
+        message: &str,
+        context: Option<&'static str>,
+        upgrade: bool,
+    ) {
+        self.metrics.requests_refused.add(1);
+        tracing::debug!(
+            code = code.code(),
+            message,
+            context,
+            upgrade,
+            "request refused"
+        );
+        let watchers = self.watchers.read().refused.clone();
+        for watcher in watchers {
+            watcher(RefusedRequest {
+                code: code.code(),
+                message,
+                context,
+                upgrade,
+            });
+        }
+    }
+
     pub(crate) fn hooks(&self) -> Vec<HandshakeHook> {
         self.hooks.read().clone()
     }
@@ -535,6 +604,11 @@ impl ServerInner {
             let child = Arc::new(NamespaceInner::child(name.clone(), &parent.template, self));
             child.socket_joins(worker);
             namespaces.insert(name, child.clone());
+            drop(namespaces);
+            let watchers = self.watchers.read().namespaces.clone();
+            for watcher in watchers {
+                watcher(Namespace::new(child.clone()));
+            }
             return Some(child);
         }
         None

@@ -253,9 +253,15 @@ impl Socket {
         self.with_listeners(|listeners| listeners.on(event, handler, true))
     }
 
-    /// Handles every event, before its own listeners.
+    /// Handles every event, before its own listeners. What it returns counts as an answer like any
+    /// other: return [`crate::NoAck`] to only look on.
     pub fn on_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
         self.with_listeners(|listeners| listeners.at(Moment::Any, handler))
+    }
+
+    /// Handles every event, before its own listeners and before all that handle any.
+    pub fn prepend_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
+        self.with_listeners(|listeners| listeners.first_at(Moment::Any, handler))
     }
 
     /// Sees every event emitted to this socket by itself, before it is written.
@@ -306,6 +312,14 @@ impl Socket {
     /// connection whose queue is full is closed, so that the client comes back.
     pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<Queued, EmitError> {
         self.emitter().emit(event, args)
+    }
+
+    /// Emits the event `message`, as Node's `send` does.
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn send(&self, args: impl ToArgs) -> Result<Queued, EmitError> {
+        self.emit("message", args)
     }
 
     /// Emits an event when the connection has room for it, waiting until then.
@@ -675,15 +689,15 @@ impl Socket {
     /// Hands a message to the connection, behind the events that wait for the store.
     pub(crate) fn send_in_order(&self, message: Message) -> Queued {
         if !self.0.namespace.is_recoverable() {
-            return self.send(Arc::new(message));
+            return self.send_message(Arc::new(message));
         }
         let socket = self.clone();
-        let send = move || socket.send(Arc::new(message));
+        let send = move || socket.send_message(Arc::new(message));
         in_order(&self.0.namespace, send).unwrap_or(Queued::Queued)
     }
 
     /// Hands a message to the connection, from wherever the caller is.
-    pub(crate) fn send(&self, message: Arc<Message>) -> Queued {
+    pub(crate) fn send_message(&self, message: Arc<Message>) -> Queued {
         let connection = &self.0.connection;
         let (worker, key) = (&connection.worker, self.key());
         if worker.is_here() {

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
-use sockeye_core::{Key, Kind};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use sockeye_core::{Class, Key, Kind, Message};
 use sockeye_protocol::engine::{SessionId, Transport};
 use tokio::sync::mpsc;
 
@@ -53,6 +53,47 @@ impl HandshakeRequest {
             .find(|(known, _)| known == name)
             .map(|(_, value)| value)
     }
+}
+
+/// Any request of an Engine.IO endpoint, as hooks see it.
+#[derive(Clone, Debug)]
+pub struct EngineRequest {
+    /// The method.
+    pub method: Method,
+    /// The URL.
+    pub uri: Uri,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The peer's address, where the host told it.
+    pub address: Option<SocketAddr>,
+    /// Whether the connection is encrypted up to us.
+    pub secure: bool,
+}
+
+impl EngineRequest {
+    pub(crate) fn of(request: &Request<()>) -> Self {
+        let peer = request.extensions().get::<PeerAddress>().copied();
+        EngineRequest {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            address: peer.and_then(|peer| peer.address),
+            secure: peer.is_some_and(|peer| peer.secure),
+        }
+    }
+}
+
+/// A request that was refused, with what the client was told and what the log says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefusedRequest<'a> {
+    /// The Engine.IO error code.
+    pub code: u8,
+    /// The message that goes with the code.
+    pub message: &'a str,
+    /// What exactly was wrong, where that is known: `TRANSPORT_MISMATCH` and so on.
+    pub context: Option<&'static str>,
+    /// Whether it asked for a WebSocket.
+    pub upgrade: bool,
 }
 
 /// What a hook adds to the answer that opens a session.
@@ -109,6 +150,39 @@ pub(crate) type HandshakeHook = Arc<
         + Send
         + Sync,
 >;
+
+pub(crate) type RequestHook = Arc<
+    dyn Fn(
+            EngineRequest,
+        ) -> Pin<Box<dyn Future<Output = Result<HandshakeResponse, Refusal>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// Asks every hook about a request. A panic refuses.
+pub(crate) async fn admit(
+    server: &Arc<ServerInner>,
+    request: &Request<()>,
+) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::new();
+    let hooks = server.request_hooks();
+    if hooks.is_empty() {
+        return Ok(headers);
+    }
+    let request = EngineRequest::of(request);
+    for hook in hooks {
+        let request = request.clone();
+        let answer = CatchPanic(Box::pin(async move { hook(request).await })).await;
+        let answer = answer.unwrap_or_else(|panic| {
+            panicked(server, "a request hook", &*panic);
+            Err(Refusal::with_message("internal error"))
+        });
+        for (name, value) in &answer?.headers {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    Ok(headers)
+}
 
 /// Asks every hook. A panic refuses.
 pub(crate) async fn decide(
@@ -229,6 +303,9 @@ pub(crate) fn open_session(
     let key = worker.call(|shard| {
         let key = shard.open(id, request.transport, route.kind(), io, upgrades);
         connection.set_key(key);
+        if let Some(text) = &config.initial_packet {
+            let _ = shard.enqueue(key, &Arc::new(Message::text(text, Class::Control)));
+        }
         key
     });
     slot.fill();

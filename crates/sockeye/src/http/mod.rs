@@ -24,8 +24,8 @@ use query::EngineQuery;
 
 pub use cookie::{Cookie, SameSite};
 pub use cors::{Cors, Origins};
-pub(crate) use handshake::HandshakeHook;
-pub use handshake::{HandshakeRequest, HandshakeResponse, Refusal};
+pub use handshake::{EngineRequest, HandshakeRequest, HandshakeResponse, Refusal, RefusedRequest};
+pub(crate) use handshake::{HandshakeHook, RequestHook};
 pub use serve::PeerAddress;
 pub(crate) use serve::serve;
 #[cfg(feature = "tls")]
@@ -81,7 +81,21 @@ where
         cors.apply(answer.headers_mut());
         return Ok(answer);
     }
-    let mut answer = engine(&server, &route, request, body).await;
+    let mut answer = match handshake::admit(&server, &request).await {
+        Ok(extra) => {
+            let mut answer = engine(&server, &route, request, body).await;
+            for (name, value) in &extra {
+                answer.headers_mut().append(name.clone(), value.clone());
+            }
+            answer
+        }
+        Err(refused) => {
+            let (code, upgrade) = (ErrorCode::BadRequest, is_upgrade(&request));
+            let context = Some(ErrorContext::MiddlewareFailure.as_str());
+            server.request_refused(code, refused.message(), context, upgrade);
+            refusal::answer(code, None, upgrade)
+        }
+    };
     cors.apply(answer.headers_mut());
     Ok(answer)
 }
@@ -117,9 +131,8 @@ where
 {
     let upgrade = is_upgrade(&request);
     let refuse = |code: ErrorCode, context: Option<ErrorContext>| {
-        server.metrics.requests_refused.add(1);
-        let context = context.map_or(code.message(), ErrorContext::as_str);
-        tracing::debug!(code = code.code(), context, upgrade, "request refused");
+        let context = context.map(ErrorContext::as_str);
+        server.request_refused(code, code.message(), context, upgrade);
         refusal::answer(code, None, upgrade)
     };
     let query = EngineQuery::parse(request.uri());
@@ -174,7 +187,7 @@ where
     let extra = match handshake::decide(server, &parts).await {
         Ok(extra) => extra,
         Err(refusal) => {
-            server.metrics.requests_refused.add(1);
+            server.request_refused(ErrorCode::Forbidden, refusal.message(), None, upgrade);
             return refusal::answer(ErrorCode::Forbidden, Some(refusal.message()), upgrade);
         }
     };

@@ -10,6 +10,8 @@ use sockeye::{
     Transport,
 };
 
+use std::sync::{Arc, Mutex};
+
 use crate::support::client::PATH;
 use crate::support::http::Answer;
 use crate::support::{Client, Polling, Running, Wire, request};
@@ -351,4 +353,42 @@ async fn a_panic_in_a_hook_a_predicate_or_a_route_is_counted_and_refuses() {
     while plain.recv().await.is_some() {}
     running.until_metric("handler_panics", 4).await;
     drop(running.connect().await);
+}
+
+#[tokio::test]
+async fn request_hooks_see_every_request_and_refusals_are_told() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let builder = Server::builder().workers(1).initial_packet("welcome");
+    let running = Running::with(builder, move |server| {
+        server.on_request(async |request| {
+            if request.headers.contains_key("x-bad") {
+                return Err(Refusal::with_message("no"));
+            }
+            let seen = HeaderValue::from_str(request.method.as_str()).expect("a method");
+            Ok(HandshakeResponse::new().header(HeaderName::from_static("x-seen"), seen))
+        });
+        server.on_connection_error(move |refused| {
+            let what = (refused.code, refused.context, refused.upgrade);
+            heard.lock().expect("no panic").push(what);
+        });
+    });
+    let opened = handshake(&running, "").await;
+    assert_eq!(opened.header("x-seen"), Some("GET"));
+    let (open, initial) = opened.text().split_once('\u{1e}').expect("two packets");
+    assert!(open.starts_with("0{"));
+    assert_eq!(initial, "4welcome");
+    let sid = &open[9..29];
+    let path = format!("{POLL}&sid={sid}");
+    let posted = request(running.address, "POST", &path, "", "40").await;
+    assert_eq!(posted.header("x-seen"), Some("POST"));
+    let refused = request(running.address, "POST", &path, "X-Bad: 1\r\n", "40").await;
+    assert_eq!(refused.text(), r#"{"code":3,"message":"Bad request"}"#);
+    let unknown = "/socket.io/?EIO=4&transport=carrier-pigeon";
+    request(running.address, "GET", unknown, "", "").await;
+    let told = told.lock().expect("no panic").clone();
+    assert_eq!(
+        told,
+        [(3, Some("MIDDLEWARE_FAILURE"), false), (0, None, false)]
+    );
 }

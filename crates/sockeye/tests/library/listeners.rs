@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use sockeye::{Args, Auth, ConnectError, Data, EventError, EventName, Socket, SocketState};
+use sockeye::{Args, Auth, ConnectError, Data, EventError, EventName, NoAck, Socket, SocketState};
 
 use crate::support::{Client, Running};
 
@@ -229,4 +229,31 @@ async fn middleware_of_a_namespace_runs_in_order_and_may_wait() {
 
 fn unreachable_handler() {
     panic!("its middleware has refused");
+}
+
+#[tokio::test]
+async fn once_for_a_namespace_first_of_any_and_send() {
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        ns.once("claim", async || "yours");
+        ns.on("note", async |socket: Socket| {
+            socket.send(("noted", 1)).map(|_| ())
+        });
+        ns.on_any(async |socket: Socket, event: EventName| {
+            socket.emit("second", event.as_str()).map(|_| NoAck)
+        });
+        ns.prepend_any(async |socket: Socket| socket.emit("first", ()).map(|_| NoAck));
+    });
+    let mut client = running.connect().await;
+    client.emit("note", json!([])).await;
+    client.expect("first").await;
+    assert_eq!(client.expect("second").await, [json!("note")]);
+    assert_eq!(client.expect("message").await, [json!("noted"), json!(1)]);
+    let mut other = running.connect().await;
+    assert_eq!(other.call("claim", json!([])).await, [json!("yours")]);
+    client.ask("claim", json!([])).await;
+    client.emit("note", json!([])).await;
+    for name in ["first", "second", "first", "second", "message"] {
+        client.expect(name).await;
+    }
 }

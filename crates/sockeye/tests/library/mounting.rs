@@ -329,6 +329,7 @@ async fn served_behind_our_own_tls_with_http_1_only() {
 }
 
 /// Behind TLS the descriptor is not ours to ask: the stream is read ahead, and the end shows.
+#[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_peer_that_closes_while_it_is_not_read_is_noticed_behind_tls() {
     let identity = Identity::new();

@@ -202,3 +202,28 @@ async fn what_is_emitted_to_a_pattern_reaches_the_namespaces_made_of_it() {
     }
     assert_eq!(clients[2].expect("to the other").await, [json!(3)]);
 }
+
+#[tokio::test]
+async fn whoever_watches_is_told_of_a_new_namespace_once() {
+    let (sender, mut made) = tokio::sync::mpsc::unbounded_channel();
+    let running = Running::start(|server| {
+        server.of_pattern(r"^/n-\d$").expect("a pattern");
+        server.on_new_namespace(move |namespace| {
+            let _ = sender.send(namespace.name().to_owned());
+        });
+    });
+    let mut client = Client::open(running.address).await;
+    for namespace in ["/n-1", "/n-2"] {
+        client.join(namespace, None).await.expect("let in");
+    }
+    let mut second = Client::open(running.address).await;
+    second.join("/n-1", None).await.expect("let in");
+    second.join("/n-3", None).await.expect("let in");
+    for name in ["/n-1", "/n-2", "/n-3"] {
+        assert_eq!(
+            soon("a namespace", made.recv()).await.as_deref(),
+            Some(name)
+        );
+    }
+    assert!(made.try_recv().is_err());
+}
