@@ -70,14 +70,16 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Predicate = Arc<dyn Fn(String, Args) -> BoxFuture<bool> + Send + Sync>;
 type Fallback = Arc<dyn Fn(Request<()>) -> BoxFuture<Response<Bytes>> + Send + Sync>;
+type RefusalWatcher = Arc<dyn Fn(RefusedRequest<'_>) + Send + Sync>;
+type NamespaceWatcher = Arc<dyn Fn(Namespace) + Send + Sync>;
 type EngineHandler = Arc<dyn Fn(EngineSocket) -> BoxFuture<()> + Send + Sync>;
 type WebSocketHandler = Arc<dyn Fn(WebSocket) -> BoxFuture<()> + Send + Sync>;
 
 /// Those who are told what happens to the server as a whole.
 #[derive(Default)]
 struct Watchers {
-    refused: Vec<Arc<dyn Fn(RefusedRequest<'_>) + Send + Sync>>,
-    namespaces: Vec<Arc<dyn Fn(Namespace) + Send + Sync>>,
+    refused: Vec<RefusalWatcher>,
+    namespaces: Vec<NamespaceWatcher>,
 }
 
 struct Parent {
