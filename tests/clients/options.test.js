@@ -188,8 +188,8 @@ describe("/engine.io/: plain echo", () => {
       // The client hands an empty text out as undefined.
       const got = socket.seen.map(([m = ""]) => (typeof m === "string" ? m : Buffer.from(m)));
       assert.deepEqual(got, messages);
-      socket.close();
       assert.equal((await fixture.stats()).engineSessions, 0, "not a session of /socket.io/");
+      socket.close();
     });
   }
 });

@@ -68,6 +68,8 @@ impl Metrics {
 pub struct Gauges {
     /// Open engine sessions.
     pub sessions: usize,
+    /// Those of them that are raw Engine.IO, without Socket.IO.
+    pub raw_sessions: usize,
     /// Connected sockets over all namespaces.
     pub sockets: usize,
     /// Namespaces.
@@ -205,9 +207,14 @@ fn stats_rows(s: &Stats) -> [(&'static str, &'static str, u64); 18] {
     ]
 }
 
-fn gauge_rows(g: &Gauges) -> [(&'static str, &'static str, usize); 9] {
+fn gauge_rows(g: &Gauges) -> [(&'static str, &'static str, usize); 10] {
     [
         ("sessions", "Open engine sessions.", g.sessions),
+        (
+            "raw_sessions",
+            "Those of them without Socket.IO.",
+            g.raw_sessions,
+        ),
         (
             "sockets",
             "Connected sockets over all namespaces.",

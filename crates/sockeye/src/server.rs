@@ -398,12 +398,14 @@ impl Server {
         for worker in self.0.started_workers() {
             gauges.tasks += worker.tasks.load(Ordering::Relaxed);
             let part = worker.ask(|shard| {
-                let (sessions, sockets) = (shard.session_count(), shard.socket_count());
-                (sessions, sockets, shard.timer_count(), shard.queued_bytes())
+                let sessions = (shard.session_count(), shard.raw_session_count());
+                let (sockets, timers) = (shard.socket_count(), shard.timer_count());
+                (sessions, sockets, timers, shard.queued_bytes())
             });
-            let Some((sessions, sockets, timers, queued)) = part.await else {
+            let Some(((sessions, raw), sockets, timers, queued)) = part.await else {
                 continue;
             };
+            gauges.raw_sessions += raw;
             gauges.sessions += sessions;
             gauges.sockets += sockets;
             gauges.timers += timers;

@@ -68,6 +68,7 @@ impl<H: Host> Shard<H> {
             io,
         });
         self.stats.sessions_opened += 1;
+        self.raw_sessions += usize::from(kind == Kind::Raw);
         self.index_session(key, &id);
         self.arm_heartbeat(key, self.config.ping_interval);
         if kind == Kind::SocketIo {
@@ -344,6 +345,7 @@ impl<H: Host> Shard<H> {
         }
         self.forget_session_id(key, &session.id);
         self.stats.sessions_closed += 1;
+        self.raw_sessions -= usize::from(session.kind == Kind::Raw);
         self.effects.push_back(Effect::Closed {
             session: key,
             io: session.io,

@@ -74,6 +74,8 @@ pub struct Shard<H: Host> {
     scratch: Vec<u32>,
     /// Connections that had no room for a normal packet.
     full: Vec<Key>,
+    /// Sessions that are raw Engine.IO.
+    raw_sessions: usize,
     jitter: u64,
     backlog: Backlog,
     ping: Arc<Message>,
@@ -101,6 +103,7 @@ impl<H: Host> Shard<H> {
             effects: VecDeque::new(),
             scratch: Vec::new(),
             full: Vec::new(),
+            raw_sessions: 0,
             jitter: now | 1,
             backlog: Backlog::default(),
             ping: Arc::new(Message::text("2", Class::Control)),
@@ -181,6 +184,11 @@ impl<H: Host> Shard<H> {
     /// Open sessions.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Open sessions that are raw Engine.IO, without Socket.IO.
+    pub fn raw_session_count(&self) -> usize {
+        self.raw_sessions
     }
 
     /// Connected sockets over all namespaces.

@@ -63,7 +63,7 @@ fn endpoints(server: &Server) {
                 "/fixture/stats" => {
                     let gauges = server.gauges().await;
                     let stats = serde_json::json!({
-                        "engineSessions": gauges.sessions,
+                        "engineSessions": gauges.sessions - gauges.raw_sessions,
                         "sockets": gauges.sockets,
                         "namespaces": gauges.namespaces,
                         "rooms": server.room_count("/").await,
