@@ -4,6 +4,7 @@ mod answers;
 mod broadcast;
 mod closing;
 mod compression;
+mod drips;
 mod extractors;
 mod faults;
 mod flow;
