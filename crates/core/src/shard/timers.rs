@@ -49,23 +49,35 @@ impl<H: Host> Shard<H> {
     /// Closes the suspected peers whose pong still has not come.
     pub fn judge(&mut self) {
         for key in std::mem::take(&mut self.suspects) {
-            let Some(session) = self.sessions.get_mut(key) else {
-                continue;
-            };
-            if !session.awaits_pong() || session.heartbeat.is_some() || session.is_closing() {
-                continue;
-            }
-            if session.paused {
-                // We are the ones who do not read: the deadline starts anew when we do. The peer
-                // hears another ping, lest it takes us for dead.
-                let ping = self.ping.clone();
-                let _ = self.enqueue(key, &ping);
-                self.arm_heartbeat(key, self.config.ping_timeout);
-                continue;
-            }
-            self.stats.ping_timeouts += 1;
-            self.close_now(key, CloseReason::PingTimeout, "no pong in time");
+            self.judge_suspect(key);
         }
+    }
+
+    /// Closes one peer if it is suspected: a request of it has just been read, and brought no pong.
+    pub fn judge_one(&mut self, key: Key) {
+        if let Some(at) = self.suspects.iter().position(|suspect| *suspect == key) {
+            self.suspects.swap_remove(at);
+            self.judge_suspect(key);
+        }
+    }
+
+    fn judge_suspect(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if !session.awaits_pong() || session.heartbeat.is_some() || session.is_closing() {
+            return;
+        }
+        if session.paused {
+            // We are the ones who do not read: the deadline starts anew when we do. The peer
+            // hears another ping, lest it takes us for dead.
+            let ping = self.ping.clone();
+            let _ = self.enqueue(key, &ping);
+            self.arm_heartbeat(key, self.config.ping_timeout);
+            return;
+        }
+        self.stats.ping_timeouts += 1;
+        self.close_now(key, CloseReason::PingTimeout, "no pong in time");
     }
 
     /// Arms the one heartbeat timer of a session.

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use sockeye_core::{Key, PostError};
 use sockeye_protocol::engine::{
-    CloseReason, ErrorCode, PollOutcome, PostOutcome, SessionId, Transport,
+    CloseReason, Deadline, ErrorCode, PollOutcome, PostOutcome, SessionId, Transport,
 };
 use tokio::sync::oneshot;
 
@@ -18,6 +18,9 @@ use crate::net::{Connection, PollAnswer, Writer};
 use crate::server::{Route, ServerInner};
 use crate::worker::Worker;
 use crate::worker::answer_poll;
+
+/// Milliseconds by which a wake may be late.
+const WAKE_LATENESS: u64 = 3;
 
 /// A session that a request names.
 pub(crate) struct Found {
@@ -118,6 +121,17 @@ impl Drop for PollGuard {
 }
 
 async fn poll(server: &Arc<ServerInner>, headers: &HeaderMap, found: Found) -> Answer {
+    // A deadline that has passed is held against a poll, however late this worker's turn is: the
+    // deadline was armed by a wake that may have been late itself.
+    let (clock, suspect) = (found.worker.clone(), found.key);
+    let judged = found.worker.ask(move |shard| {
+        let session = shard.session(suspect);
+        if session.is_some_and(|s| s.engine().next_deadline() == Some(Deadline::Pong)) {
+            shard.tick(clock.touch() / 1000 + WAKE_LATENESS);
+            shard.judge_one(suspect);
+        }
+    });
+    judged.await;
     let (key, worker) = (found.key, found.worker.clone());
     let (sender, receiver) = oneshot::channel();
     // From before the shard is asked: where this session lives elsewhere, the client may be gone
