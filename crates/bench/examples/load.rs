@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(report) if json => match serde_json::to_string_pretty(&report) {
             Ok(text) => {
                 println!("{text}");
-                ExitCode::from(u8::from(!report.is_clean()))
+                ExitCode::from(u8::from(report.is_drifting() || !report.is_clean()))
             }
             Err(error) => {
                 eprintln!("{error}");
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         },
         Ok(report) => {
             print!("{report}");
-            ExitCode::from(u8::from(!report.is_clean()))
+            ExitCode::from(u8::from(report.is_drifting() || !report.is_clean()))
         }
         Err(error) => {
             eprintln!("{error}");

@@ -1,7 +1,10 @@
 //! The command line of a load tester: one table of flags makes the parser and the help.
 
-use crate::plan::{Pace, Plan, Scenario};
+mod scenarios;
+
+use crate::plan::Plan;
 use crate::target::{Protocol, Target};
+use scenarios::SCENARIOS;
 use std::fmt;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -69,19 +72,6 @@ const FLAGS: &[Flag] = &[
     ),
     flag("connections", "N", "100", "connections"),
     flag(
-        "window",
-        "N",
-        "1",
-        "messages in flight per connection (echo) or publisher (fanout)",
-    ),
-    flag(
-        "rate",
-        "N",
-        "",
-        "messages per second; an open loop (rate: default 1000)",
-    ),
-    flag("publishers", "N", "1", "connections that publish (fanout)"),
-    flag(
         "payload",
         "BYTES",
         "64, fanout 128",
@@ -132,22 +122,9 @@ const FLAGS: &[Flag] = &[
     flag("help", "", "", "this text"),
 ];
 
-const SCENARIOS: &[(&str, &str)] = &[
-    ("idle", "hold the connections and answer heartbeats"),
-    (
-        "echo",
-        "closed loop: every connection keeps --window echoes in flight",
-    ),
-    (
-        "rate",
-        "open loop: --rate echoes per second over all connections",
-    ),
-    (
-        "fanout",
-        "--publishers send to all, closed (--window) or open loop (--rate)",
-    ),
-    ("storm", "connect all at once, then hold"),
-];
+fn flags() -> impl Iterator<Item = &'static Flag> + Clone {
+    FLAGS.iter().chain(scenarios::FLAGS)
+}
 
 /// The help text.
 pub fn help() -> String {
@@ -157,7 +134,7 @@ pub fn help() -> String {
         let _ = writeln!(text, "  {name:<8} {help}");
     }
     text.push_str("\nFlags:\n");
-    for flag in FLAGS {
+    for flag in flags() {
         let usage = format!("--{} {}", flag.name, flag.value);
         let _ = write!(text, "  {usage:<20} {}", flag.help);
         if !flag.default.is_empty() {
@@ -200,8 +177,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
         };
         let flag = name
             .strip_prefix("--")
-            .and_then(|name| FLAGS.iter().find(|flag| flag.name == name))
-            .ok_or_else(|| unknown("flag", &name, FLAGS.iter().map(|flag| flag.name)))?;
+            .and_then(|name| flags().find(|flag| flag.name == name))
+            .ok_or_else(|| unknown("flag", &name, flags().map(|flag| flag.name)))?;
         let value = match (flag.value.is_empty(), inline) {
             (true, None) => String::new(),
             (true, Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
@@ -268,34 +245,10 @@ impl Values {
             .get("url")
             .ok_or_else(|| UsageError("--url is required".into()))?;
         let target = Target::parse(url, protocol).map_err(|error| UsageError(error.to_string()))?;
-        let window = self.number("window")?.unwrap_or(1);
-        let rate = match self.number::<f64>("rate")? {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
-                return Err(impossible("rate", &rate.to_string(), "above zero"));
-            }
-            rate => rate,
-        };
-        let scenario = match scenario {
-            "idle" => Scenario::Idle,
-            "storm" => Scenario::Storm,
-            "echo" => Scenario::Echo { window },
-            "rate" => Scenario::Rate {
-                per_second: rate.unwrap_or(1000.0),
-            },
-            _ => Scenario::Fanout {
-                publishers: self.number("publishers")?.unwrap_or(1),
-                pace: rate.map_or(Pace::Window(window), Pace::PerSecond),
-            },
-        };
-        let mut plan = Plan::new(target, scenario);
-        match scenario {
-            Scenario::Fanout { .. } => plan.payload = 128,
-            Scenario::Idle | Scenario::Storm if protocol == Protocol::SocketIo => {
-                plan.room = Some("bench".into());
-            }
-            _ => {}
-        }
+        let mut plan = Plan::new(target, self.scenario(scenario)?);
+        self.defaults(&mut plan);
         self.apply(&mut plan)?;
+        self.complete(&mut plan)?;
         Ok(plan)
     }
 
@@ -424,6 +377,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Pace, Scenario};
 
     fn line(text: &str) -> Result<Command, UsageError> {
         parse(text.split_ascii_whitespace().map(String::from))
@@ -502,7 +456,7 @@ mod tests {
             line("echo --url ws://127.0.0.1:9 --json"),
             Ok(Command::Run { json: true, .. })
         ));
-        for flag in FLAGS {
+        for flag in flags() {
             assert!(help().contains(&format!("--{}", flag.name)));
         }
     }

@@ -41,23 +41,32 @@ mod latency;
 mod plan;
 mod process;
 mod report;
+mod results;
 mod run;
 mod schedule;
 mod stamp;
 pub mod stats;
 mod target;
+mod timeline;
 mod wire;
 
 pub use error::BenchError;
 pub use floor::{Floor, FloorStop};
 pub use history::{Audience, Faults, History, Verdict};
 pub use latency::{Latency, Percentiles};
-pub use plan::{Events, Pace, Plan, Scenario};
+pub use plan::{
+    Churn, Credential, Credentials, CutBy, Events, Pace, Plan, Ramp, Reconnect, Scenario, Slow,
+    Soak, Spike, Transport,
+};
 pub use process::{CpuTime, Memory, ProcessSampler};
 pub use report::{
     Errors, GeneratorReport, LoadReport, MemoryReport, Report, ServerReport, SetupReport, Validity,
+};
+pub use results::{
+    ChurnReport, Drift, DriftReport, PhaseReport, ReconnectReport, SlowReport, SpikeReport,
 };
 pub use run::{Progress, Stage, run};
 pub use schedule::Schedule;
 pub use stamp::{Kind, Stamp};
 pub use target::{Protocol, Target, TargetError};
+pub use timeline::Tick;

@@ -1,7 +1,9 @@
 //! What a run shall do.
 
-use crate::target::Target;
+use crate::target::{Protocol, Target};
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The kind of load.
@@ -9,8 +11,11 @@ use std::time::Duration;
 pub enum Scenario {
     /// Hold the connections and answer pings.
     Idle,
-    /// Connect all at once, then hold.
-    Storm,
+    /// Connect all at once, then hold; or lose them all and wait until all are back.
+    Storm {
+        /// How connections are lost. `None`: they are held.
+        reconnect: Option<Reconnect>,
+    },
     /// Closed loop: each connection keeps `window` echoes in flight.
     Echo {
         /// Messages in flight per connection.
@@ -29,6 +34,121 @@ pub enum Scenario {
         /// How they publish.
         pace: Pace,
     },
+    /// Connections rise in steps.
+    Ramp(Ramp),
+    /// A base load, then much more of it at once, then the base load again.
+    Spike(Spike),
+    /// Echoes for hours; the slope of memory and latency.
+    Soak(Soak),
+    /// Connections leave and others come, at a rate.
+    Churn(Churn),
+    /// A fan-out of which some receivers read slowly or not at all.
+    Slow(Slow),
+}
+
+/// How all connections are lost, and how each comes back: after a random share of a delay that
+/// doubles with every failed attempt (full jitter).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reconnect {
+    /// Who ends the connections.
+    pub by: CutBy,
+    /// Longest delay before the first attempt; zero: at once. Default 1 s, as Socket.IO clients.
+    pub base: Duration,
+    /// Longest delay before any attempt. Default 5 s, as Socket.IO clients.
+    pub cap: Duration,
+}
+
+impl Reconnect {
+    /// With the delays of a stock Socket.IO client.
+    pub fn new(by: CutBy) -> Self {
+        Self {
+            by,
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Who ends the connections of a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutBy {
+    /// The generator resets them all at the same moment.
+    Generator,
+    /// The server: somebody kills and restarts it during the measurement.
+    Server,
+}
+
+/// Connections that rise in steps from `from` to [`Plan::connections`].
+///
+/// Every step opens its share, waits until they are ready or have failed, and holds; it makes one
+/// [`crate::PhaseReport`]. The length of the measurement follows from this, not from
+/// [`Plan::duration`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ramp {
+    /// Connections before the first step. Default 0.
+    pub from: u32,
+    /// How many steps. Default 10.
+    pub steps: u32,
+    /// Connections opened per second within a step. `None`: as fast as
+    /// [`Plan::handshakes`] in flight allow.
+    pub per_second: Option<f64>,
+    /// How long a step is held once its connections are there. Default 5 s.
+    pub hold: Duration,
+    /// Echoes per second and connection, in an open loop. Default 0.
+    pub rate: f64,
+}
+
+/// A base load of echoes in an open loop over [`Plan::connections`] connections, and a spike.
+///
+/// Of [`Plan::duration`] what the spike leaves is spent one third before and two thirds after it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spike {
+    /// Echoes per second over all connections, before and after.
+    pub base_rate: f64,
+    /// Echoes per second during the spike.
+    pub peak_rate: f64,
+    /// Connections that come for the spike, all at once, and leave after it.
+    pub connections: u32,
+    /// How long it lasts.
+    pub duration: Duration,
+}
+
+/// Echoes for a long time and the drift of memory and latency.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Soak {
+    /// The load: per connection so many in flight, or so many a second over all connections.
+    pub pace: Pace,
+    /// Distance of two samples. Default 10 s.
+    pub sample: Duration,
+    /// Growth of the server's resident memory over the run, as a share of its median, from which
+    /// on the run has failed. Default 0.1.
+    pub max_memory_drift: f64,
+    /// The same for the median latency of a sample and for its 99th percentile. Default 0.5.
+    pub max_latency_drift: f64,
+}
+
+/// Connections that leave and come at a rate while their number is held.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Churn {
+    /// How many leave per second, chosen at random; as many come.
+    pub per_second: f64,
+    /// Share of those that are cut without a word; the others say that they leave. Default 0.5.
+    pub cut: f64,
+    /// Echoes per second over all connections meanwhile. Default 0.
+    pub rate: f64,
+}
+
+/// A fan-out with slow readers; latency is that of the others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slow {
+    /// Share of the connections that read slowly. Default 0.1.
+    pub share: f64,
+    /// Bytes per second each of them reads; 0: none at all.
+    pub read_rate: u64,
+    /// Connections that publish.
+    pub publishers: u32,
+    /// How they publish.
+    pub pace: Pace,
 }
 
 /// How publishers of a fan-out publish.
@@ -46,23 +166,111 @@ impl Scenario {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Idle => "idle",
-            Self::Storm => "storm",
+            Self::Storm { .. } => "storm",
             Self::Echo { .. } => "echo",
             Self::Rate { .. } => "rate",
             Self::Fanout { .. } => "fanout",
+            Self::Ramp(_) => "ramp",
+            Self::Spike(_) => "spike",
+            Self::Soak(_) => "soak",
+            Self::Churn(_) => "churn",
+            Self::Slow(_) => "slow",
         }
     }
 
     /// Whether messages are sent on a schedule and not in answer to others.
     pub fn is_open_loop(&self) -> bool {
-        matches!(
-            self,
-            Self::Rate { .. }
-                | Self::Fanout {
-                    pace: Pace::PerSecond(_),
-                    ..
-                }
-        )
+        match self {
+            Self::Idle | Self::Storm { .. } | Self::Echo { .. } => false,
+            Self::Rate { .. } | Self::Ramp(_) | Self::Spike(_) | Self::Churn(_) => true,
+            Self::Fanout { pace, .. } | Self::Slow(Slow { pace, .. }) => pace.is_open_loop(),
+            Self::Soak(soak) => soak.pace.is_open_loop(),
+        }
+    }
+}
+
+impl Pace {
+    fn is_open_loop(self) -> bool {
+        matches!(self, Self::PerSecond(_))
+    }
+}
+
+/// How connections of [`Protocol::SocketIo`] are carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// WebSocket from the start.
+    #[default]
+    WebSocket,
+    /// HTTP long-polling: two keep-alive connections each, one that waits and one that posts.
+    Polling,
+    /// Polling first, then the probe and the upgrade to WebSocket, as stock clients do.
+    Upgrade,
+}
+
+impl Transport {
+    /// The name by which the command line and reports know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+/// What one connection shows at the door.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// JSON object sent when joining the namespace.
+    pub auth: Option<String>,
+    /// Token for an `Authorization: Bearer` header.
+    pub bearer: Option<String>,
+}
+
+impl Credential {
+    /// A token, in `auth.token` and as a Bearer header.
+    pub fn token(token: &str) -> Self {
+        Self {
+            auth: Some(serde_json::json!({ "token": token }).to_string()),
+            bearer: Some(token.to_owned()),
+        }
+    }
+}
+
+/// Credentials by connection: a function of the connection's number, called for every set-up.
+#[derive(Clone)]
+pub struct Credentials(Arc<dyn Fn(u32) -> Credential + Send + Sync>);
+
+impl Credentials {
+    /// Asks a function.
+    pub fn new(of: impl Fn(u32) -> Credential + Send + Sync + 'static) -> Self {
+        Self(Arc::new(of))
+    }
+
+    /// Takes turns; an empty list shows nothing.
+    pub fn in_turn(list: Vec<Credential>) -> Self {
+        Self::new(move |connection| match list.len() {
+            0 => Credential::default(),
+            count => list[connection as usize % count].clone(),
+        })
+    }
+
+    /// Those of a connection.
+    pub fn of(&self, connection: u32) -> Credential {
+        (self.0)(connection)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(by connection)")
+    }
+}
+
+/// The same function, not one that answers the same.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -75,6 +283,9 @@ pub struct Events {
     pub broadcast: String,
     /// Joins the room that is its argument and is acknowledged.
     pub join: String,
+    /// Has `(rooms, except, event, arguments)` and emits the event with the arguments to every
+    /// connection in one of the rooms, the sender included. Needed only with [`Plan::rooms`].
+    pub room_broadcast: String,
 }
 
 impl Default for Events {
@@ -83,6 +294,7 @@ impl Default for Events {
             echo: "echo".into(),
             broadcast: "broadcast".into(),
             join: "join".into(),
+            room_broadcast: "in".into(),
         }
     }
 }
@@ -121,8 +333,15 @@ pub struct Plan {
     pub auth: Option<String>,
     /// Token for an `Authorization: Bearer` header of the handshake. Default none.
     pub bearer: Option<String>,
+    /// Credentials by connection, in place of `auth` and `bearer`. Default none.
+    pub credentials: Option<Credentials>,
     /// Room that every connection joins before the run. Default none.
     pub room: Option<String>,
+    /// Spread the connections over so many rooms, named [`Plan::room`] (or `bench`) and a number;
+    /// publishers of a fan-out publish to their room. 0: no rooms, publishers reach everyone.
+    pub rooms: u32,
+    /// How connections are carried. Default WebSocket.
+    pub transport: Transport,
     /// Event names.
     pub events: Events,
     /// Process whose CPU time and memory are read. Default none.
@@ -153,9 +372,33 @@ impl Plan {
             namespace: "/".into(),
             auth: None,
             bearer: None,
+            credentials: None,
             room: None,
+            rooms: 0,
+            transport: Transport::default(),
             events: Events::default(),
             pid: None,
+        }
+    }
+
+    /// Why the plan cannot be run, if so: a transport or rooms without Socket.IO, a spike longer
+    /// than the run, a ramp that falls.
+    pub fn problem(&self) -> Option<&'static str> {
+        let socket_io = self.target.protocol() == Protocol::SocketIo;
+        if !socket_io && self.transport != Transport::WebSocket {
+            return Some("polling belongs to Socket.IO");
+        }
+        if !socket_io && self.rooms > 0 {
+            return Some("rooms belong to Socket.IO");
+        }
+        match self.scenario {
+            Scenario::Spike(spike) if spike.duration >= self.duration => {
+                Some("the spike must be shorter than the run")
+            }
+            Scenario::Ramp(ramp) if ramp.from >= self.connections => {
+                Some("a ramp must rise: fewer connections at its start than at its end")
+            }
+            _ => None,
         }
     }
 }

@@ -3,6 +3,10 @@
 use crate::history::Faults;
 use crate::latency::{Latency, Percentiles};
 use crate::process::{CpuTime, Memory};
+use crate::results::{
+    ChurnReport, DriftReport, PhaseReport, ReconnectReport, SlowReport, SpikeReport,
+};
+use crate::timeline::Tick;
 use serde::Serialize;
 use std::fmt;
 
@@ -27,6 +31,20 @@ pub struct Report {
     pub errors: Errors,
     /// What the generator knows of itself, over the measurement.
     pub generator: GeneratorReport,
+    /// What happened when, from the first connection to the last answer.
+    pub timeline: Vec<Tick>,
+    /// Stretches of the measurement, for ramp, spike and storm.
+    pub phases: Vec<PhaseReport>,
+    /// How connections came back, for a storm that reconnects.
+    pub reconnect: Option<ReconnectReport>,
+    /// What a spike left behind.
+    pub spike: Option<SpikeReport>,
+    /// Drift over a soak.
+    pub drift: Option<DriftReport>,
+    /// Connections that left and came.
+    pub churn: Option<ChurnReport>,
+    /// Slow readers.
+    pub slow: Option<SlowReport>,
 }
 
 /// Setting up, from the first TCP connection to the last namespace and room joined.
@@ -186,9 +204,18 @@ impl Errors {
 }
 
 impl Report {
-    /// Whether every connection held and every message arrived once, in order, where it belonged.
+    /// Whether every connection held (or came back, where that was asked) and every message
+    /// arrived once, in order, where it belonged.
     pub fn is_clean(&self) -> bool {
-        self.faults.is_clean() && self.errors.total() == 0
+        let back = |reconnect: &ReconnectReport| reconnect.back == reconnect.lost;
+        self.faults.is_clean()
+            && self.errors.total() == 0
+            && self.reconnect.as_ref().is_none_or(back)
+    }
+
+    /// Whether a soak found that memory or latency grew beyond its limit.
+    pub fn is_drifting(&self) -> bool {
+        self.drift.as_ref().is_some_and(DriftReport::is_exceeded)
     }
 }
 

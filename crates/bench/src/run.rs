@@ -105,11 +105,15 @@ impl Session<'_> {
         let ready = self.engine.ready();
         self.engine.desk().history = self.history(&ready);
         let (before, after) = match self.plan.scenario {
-            Scenario::Idle | Scenario::Storm => self.load(&mut Hold)?,
+            Scenario::Idle | Scenario::Storm { .. } => self.load(&mut Hold)?,
             Scenario::Echo { window } => self.load(&mut Echo::closed(ready, window))?,
             Scenario::Rate { per_second } => self.load(&mut Echo::open(ready, per_second))?,
             Scenario::Fanout { publishers, pace } => {
                 self.load(&mut Fanout::new(&ready, publishers, pace))?
+            }
+            _ => {
+                let unsupported = io::Error::from(io::ErrorKind::Unsupported);
+                return Err(unsupported.into());
             }
         };
         let end = self.memory()?;
@@ -139,6 +143,13 @@ impl Session<'_> {
             faults: self.engine.desk().history.faults(),
             errors: *self.engine.errors(),
             generator,
+            timeline: Vec::new(),
+            phases: Vec::new(),
+            reconnect: None,
+            spike: None,
+            drift: None,
+            churn: None,
+            slow: None,
         })
     }
 
@@ -176,7 +187,7 @@ impl Session<'_> {
     fn history(&self, ready: &[u32]) -> History {
         let connections = self.plan.connections;
         match self.plan.scenario {
-            Scenario::Idle | Scenario::Storm => History::new(Audience::Everyone, 0, 0),
+            Scenario::Idle | Scenario::Storm { .. } => History::new(Audience::Everyone, 0, 0),
             Scenario::Echo { .. } | Scenario::Rate { .. } => {
                 History::new(Audience::Sender, connections, connections)
             }
@@ -188,6 +199,7 @@ impl Session<'_> {
                 let publishers = publishers.clamp(1, ready.len() as u32);
                 History::new(Audience::Members(members), connections, publishers)
             }
+            _ => History::new(Audience::Everyone, 0, 0),
         }
     }
 

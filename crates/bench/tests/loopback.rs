@@ -97,7 +97,8 @@ fn an_open_loop_sends_what_is_due() {
 
 #[test]
 fn a_storm_connects_everybody_at_once() {
-    let report = against_floor(Protocol::SocketIo, false, Scenario::Storm, |plan| {
+    let storm = Scenario::Storm { reconnect: None };
+    let report = against_floor(Protocol::SocketIo, false, storm, |plan| {
         plan.connections = 300;
     });
     assert!(report.is_clean(), "{report}");

@@ -65,7 +65,7 @@ impl Engine {
         let poll = Poll::new()?;
         let now = clock::now();
         let handshakes = match plan.scenario {
-            Scenario::Storm => plan.connections,
+            Scenario::Storm { .. } => plan.connections,
             _ => plan.handshakes.clamp(1, plan.connections.max(1)),
         };
         Ok(Self {
