@@ -14,6 +14,7 @@
 //!   counts loss, duplicates, reordering, wrong recipients and damage.
 //! - The generator watches itself: its CPU, the time it was not let run, how late it sent. A
 //!   result it limited itself is marked ([`Validity`]).
+//! - [`Crowd`] holds connections that come and go step by step, for what is no single scenario.
 //! - [`Floor`] is the server to compare with: a bare loop of system calls.
 //!
 //! The server keeps the contract of [`Events`] (Socket.IO) or of [`Protocol::WebSocket`].
@@ -32,6 +33,7 @@
 
 pub mod cli;
 pub mod clock;
+mod crowd;
 mod driver;
 mod engine;
 mod error;
@@ -50,6 +52,7 @@ mod target;
 mod timeline;
 mod wire;
 
+pub use crowd::Crowd;
 pub use error::BenchError;
 pub use floor::{Floor, FloorStop};
 pub use history::{Audience, Faults, History, Verdict};

@@ -1,6 +1,6 @@
 //! The generator against the floor over loopback, in every language both speak.
 
-use sockeye_bench::{Floor, Pace, Plan, Protocol, Report, Scenario, Target, run};
+use sockeye_bench::{Crowd, Floor, Pace, Plan, Protocol, Report, Scenario, Target, run};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -105,6 +105,34 @@ fn a_storm_connects_everybody_at_once() {
     assert_eq!(report.setup.ready, 300);
     assert_eq!(report.setup.latency.count, 300);
     assert!(report.memory.is_some());
+}
+
+#[test]
+fn a_crowd_comes_and_goes() {
+    let floor = Floor::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).unwrap();
+    let url = format!("ws://{}", floor.local_addr().unwrap());
+    let stop = floor.stopper();
+    let server = std::thread::spawn(move || floor.run());
+    let target = Target::parse(&url, Protocol::SocketIo).unwrap();
+    let mut plan = Plan::new(target, Scenario::Idle);
+    plan.room = Some("room".into());
+    let mut crowd = Crowd::new(&plan).unwrap();
+    assert!(crowd.is_empty());
+    assert_eq!(crowd.come(60).unwrap(), 60);
+    for _ in 0..3 {
+        crowd.leave(30);
+        assert_eq!(crowd.len(), 30);
+        assert_eq!(crowd.come(30).unwrap(), 60);
+    }
+    // Those that stayed were not harmed by those that left.
+    crowd.hold(Duration::from_millis(20)).unwrap();
+    assert_eq!((crowd.len(), crowd.errors().total()), (60, 0));
+    crowd.leave(1000);
+    assert!(crowd.is_empty());
+    stop.stop().unwrap();
+    server.join().unwrap().unwrap();
+    assert_eq!(crowd.come(2).unwrap(), 0);
+    assert_eq!(crowd.errors().connect, 2);
 }
 
 #[test]

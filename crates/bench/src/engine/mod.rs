@@ -66,7 +66,7 @@ impl Engine {
         let now = clock::now();
         let handshakes = match plan.scenario {
             Scenario::Storm { .. } => plan.connections,
-            _ => plan.handshakes.clamp(1, plan.connections.max(1)),
+            _ => plan.handshakes.max(1),
         };
         Ok(Self {
             events: Events::with_capacity(1024),
@@ -119,6 +119,16 @@ impl Engine {
         self.core.desk.now = clock::now();
         self.core.open();
         self.core.setup.pending == 0 && self.core.connections.len() == self.core.wanted as usize
+    }
+
+    /// Wants so many connections more than so far; [`Engine::open`] opens them.
+    pub(crate) fn want_more(&mut self, count: u32) {
+        self.core.wanted += count;
+    }
+
+    /// Resets a connection.
+    pub(crate) fn cut(&mut self, index: u32) {
+        self.core.drop_connection(index);
     }
 
     /// Gives up on connections that are not ready.
