@@ -340,6 +340,11 @@ pub struct Plan {
     /// Spread the connections over so many rooms, named [`Plan::room`] (or `bench`) and a number;
     /// publishers of a fan-out publish to their room. 0: no rooms, publishers reach everyone.
     pub rooms: u32,
+    /// Offer permessage-deflate without context takeover, and read what comes deflated. What is
+    /// sent is not deflated. Default false.
+    pub deflate: bool,
+    /// Fill payloads with text that deflates as JSON does, not with dots. Default false.
+    pub prose: bool,
     /// How connections are carried. Default WebSocket.
     pub transport: Transport,
     /// Event names.
@@ -375,6 +380,8 @@ impl Plan {
             credentials: None,
             room: None,
             rooms: 0,
+            deflate: false,
+            prose: false,
             transport: Transport::default(),
             events: Events::default(),
             pid: None,

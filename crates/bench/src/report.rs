@@ -92,6 +92,8 @@ pub struct LoadReport {
     pub per_second: f64,
     /// Heartbeats answered in it.
     pub pings: u64,
+    /// Messages that came deflated, if that was offered.
+    pub deflated: u64,
     /// Messages that are none of the run's.
     pub unrelated: u64,
     /// From sending, or from when a message was due in an open loop, to its delivery.

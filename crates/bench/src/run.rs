@@ -287,6 +287,7 @@ impl Session<'_> {
             received: desk.received,
             per_second: desk.received as f64 / seconds,
             pings: desk.pings,
+            deflated: desk.deflated,
             unrelated: desk.unrelated,
             latency: desk.latency.percentiles(),
             completion: completion.then(|| desk.completion.percentiles()),

@@ -2,6 +2,7 @@
 //! fragments, and every fault that the history checker exists for.
 
 use sockeye_bench::{Faults, Plan, Protocol, Report, Scenario, Target, run};
+use sockeye_websocket::deflate::{DeflateOptions, deflated_frame};
 use sockeye_websocket::handshake::{AcceptOptions, accept, read_request};
 use sockeye_websocket::{Event, Input, Limits, OpCode, Reader, Role, encode_into, text_frame};
 use std::io::{Read, Write};
@@ -73,7 +74,10 @@ fn converse(
         }
     };
     assert_eq!(request.uri(), "/socket.io/?EIO=4&transport=websocket");
-    let options = AcceptOptions::default();
+    let options = AcceptOptions {
+        deflate: Some(DeflateOptions::default()),
+        ..AcceptOptions::default()
+    };
     let accepted = accept(
         request.method(),
         request.version(),
@@ -187,6 +191,23 @@ fn large_messages_arrive() {
     });
     assert!(report.is_clean(), "{report}");
     assert!(report.load.received > 0, "{report}");
+}
+
+#[test]
+fn deflated_messages_are_read_where_they_were_offered() {
+    let script: Script = |answer| {
+        let frame = deflated_frame(OpCode::Text, answer.text.as_bytes(), 15, 6);
+        vec![(answer.connection, frame.to_vec())]
+    };
+    let (url, _) = serve(script, usize::MAX);
+    let offered = load(&url, Scenario::Echo { window: 2 }, |plan| {
+        (plan.deflate, plan.prose, plan.payload) = (true, true, 1024);
+    });
+    assert!(offered.is_clean(), "{offered}");
+    assert!(offered.load.received > 0);
+    assert_eq!(offered.load.deflated, offered.load.received);
+    let not = load(&url, Scenario::Echo { window: 2 }, |_| {});
+    assert_eq!((not.errors.protocol, not.load.deflated), (4, 0), "{not}");
 }
 
 fn faults_of(script: Script) -> Report {

@@ -49,22 +49,30 @@ struct Credentials {
 
 fn install(server: &Server) {
     let root = server.of("/");
-    root.middleware(async |Auth(auth): Auth<Credentials>| match auth.token == TOKEN {
-        true => Ok(()),
-        false => Err(ConnectError::new("unauthorized")),
-    });
+    root.middleware(
+        async |Auth(auth): Auth<Credentials>| match auth.token == TOKEN {
+            true => Ok(()),
+            false => Err(ConnectError::new("unauthorized")),
+        },
+    );
     root.on("echo", async |Data(text): Data<String>| text);
     root.on("join", async |socket: Socket, Data(room): Data<String>| {
         socket.join(room).await
     });
-    root.on("broadcast", async |socket: Socket, Data(text): Data<String>| {
-        let _ = socket.namespace().emit("broadcast", text);
-        NoAck
-    });
-    root.on("publish", async |socket: Socket, Data(text): Data<String>| {
-        let _ = socket.namespace().to(ROOM).emit("publish", text);
-        NoAck
-    });
+    root.on(
+        "broadcast",
+        async |socket: Socket, Data(text): Data<String>| {
+            let _ = socket.namespace().emit("broadcast", text);
+            NoAck
+        },
+    );
+    root.on(
+        "publish",
+        async |socket: Socket, Data(text): Data<String>| {
+            let _ = socket.namespace().to(ROOM).emit("publish", text);
+            NoAck
+        },
+    );
 }
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {

@@ -66,6 +66,8 @@ pub(crate) struct Desk {
     /// How late the generator was itself, in an open loop.
     pub(crate) late: Latency,
     pub(crate) pings: u64,
+    /// Messages that came deflated, while counting.
+    pub(crate) deflated: u64,
     pub(crate) unrelated: u64,
     pub(crate) last_arrival: u64,
 }
@@ -85,6 +87,7 @@ impl Desk {
             completion: Latency::new(),
             late: Latency::new(),
             pings: 0,
+            deflated: 0,
             unrelated: 0,
             last_arrival: 0,
         }

@@ -14,7 +14,7 @@ use crate::latency::Latency;
 use crate::plan::{Plan, Scenario};
 use crate::report::Errors;
 use crate::target::Protocol;
-use crate::wire::frame::{self, Invalid, opcode};
+use crate::wire::frame::{self, Header, Invalid, opcode};
 use crate::wire::http::{self, Answer};
 use crate::wire::{Incoming, Wire};
 use alarm::Alarm;
@@ -406,7 +406,7 @@ impl Core {
                 _ => self.ready(index),
             }
         }
-        while let Some(header) = frame::header(&bytes[at..])? {
+        while let Some(header) = self.wire.header(&bytes[at..])? {
             if header.mask.is_some() {
                 return Err(Invalid); // RFC 6455, section 5.1: servers do not mask.
             }
@@ -414,12 +414,36 @@ impl Core {
                 break;
             };
             at += header.total();
-            self.frame(index, header.fin, header.opcode, payload, driver)?;
+            if header.deflated {
+                self.deflated(index, header, payload, driver)?;
+            } else {
+                self.frame(index, header.fin, header.opcode, payload, driver)?;
+            }
             if self.connections[index as usize].stream.is_none() {
                 break;
             }
         }
         Ok(at)
+    }
+
+    /// A deflated message, which has to be in one frame.
+    fn deflated<D: Driver>(
+        &mut self,
+        index: u32,
+        header: Header,
+        payload: &[u8],
+        driver: &mut D,
+    ) -> Result<(), Invalid> {
+        let mut inflater = self.wire.take_inflater().ok_or(Invalid)?;
+        let done = match inflater.inflate(payload) {
+            Ok(text) if header.fin => {
+                self.desk.deflated += u64::from(self.desk.counting);
+                self.frame(index, true, header.opcode, text, driver)
+            }
+            _ => Err(Invalid),
+        };
+        self.wire.return_inflater(inflater);
+        done
     }
 
     fn frame<D: Driver>(

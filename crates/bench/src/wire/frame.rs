@@ -21,6 +21,8 @@ pub(crate) struct Invalid;
 pub(crate) struct Header {
     pub(crate) fin: bool,
     pub(crate) opcode: u8,
+    /// RSV1 is set: the payload is deflated, RFC 7692 section 6.
+    pub(crate) deflated: bool,
     pub(crate) mask: Option<[u8; 4]>,
     /// Bytes before the payload.
     pub(crate) len: usize,
@@ -35,10 +37,22 @@ impl Header {
 
 /// Reads a frame header; `None` if more bytes are needed.
 pub(crate) fn header(bytes: &[u8]) -> Result<Option<Header>, Invalid> {
+    match deflatable_header(bytes)? {
+        Some(header) if header.deflated => Err(Invalid),
+        header => Ok(header),
+    }
+}
+
+/// The same where permessage-deflate was agreed on.
+pub(crate) fn deflatable_header(bytes: &[u8]) -> Result<Option<Header>, Invalid> {
     let [first, second, ..] = *bytes else {
         return Ok(None);
     };
-    if first & 0x70 != 0 || matches!(first & 15, 3..=7 | 11..=15) {
+    let deflated = first & 0x40 != 0;
+    if first & 0x30 != 0
+        || matches!(first & 15, 3..=7 | 11..=15)
+        || deflated && !matches!(first & 15, opcode::TEXT | opcode::BINARY)
+    {
         return Err(Invalid);
     }
     let (length_end, payload) = match second & 0x7f {
@@ -70,6 +84,7 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Option<Header>, Invalid> {
     Ok(Some(Header {
         fin: first & 0x80 != 0,
         opcode: first & 15,
+        deflated,
         mask,
         len,
         payload,
@@ -189,6 +204,12 @@ mod tests {
     #[test]
     fn reserved_bits_opcodes_and_lengths_are_refused() {
         assert_eq!(header(&[0xc1, 0]), Err(Invalid));
+        assert!(matches!(
+            deflatable_header(&[0xc1, 0]),
+            Ok(Some(Header { deflated: true, .. }))
+        ));
+        assert_eq!(deflatable_header(&[0xc0, 0]), Err(Invalid));
+        assert_eq!(deflatable_header(&[0xc9, 0]), Err(Invalid));
         assert_eq!(header(&[0x83, 0]), Err(Invalid));
         let mut huge = vec![0x82, 127];
         huge.extend_from_slice(&u64::MAX.to_be_bytes());

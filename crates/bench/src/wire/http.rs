@@ -21,13 +21,22 @@ pub(crate) enum Answer {
     Refused(u16),
 }
 
-pub(crate) fn request(host: &str, path: &str, bearer: Option<&str>) -> Vec<u8> {
+pub(crate) fn request(
+    host: &str,
+    path: &str,
+    bearer: Option<&str>,
+    extensions: Option<&str>,
+) -> Vec<u8> {
+    let extensions = extensions
+        .map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"))
+        .unwrap_or_default();
     let authorization = bearer
         .map(|token| format!("Authorization: Bearer {token}\r\n"))
         .unwrap_or_default();
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{authorization}\r\n"
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{authorization}\
+         {extensions}\r\n"
     )
     .into_bytes()
 }
