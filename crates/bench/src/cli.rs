@@ -1,12 +1,15 @@
 //! The command line of a load tester: one table of flags makes the parser and the help.
 
+mod help;
 mod scenarios;
+
+pub use help::help;
 
 use crate::plan::Plan;
 use crate::target::{Protocol, Target};
 use scenarios::SCENARIOS;
 use std::fmt;
-use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a command line asks for.
@@ -16,11 +19,22 @@ pub enum Command {
     Run {
         /// The run.
         plan: Box<Plan>,
-        /// Whether the report is wanted as JSON.
-        json: bool,
+        /// Where its report goes.
+        output: Output,
     },
-    /// The help text, [`help`].
-    Help,
+    /// The text that [`help()`] makes: of a scenario, or of all.
+    Help(Option<&'static str>),
+}
+
+/// Where a report goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Print JSON instead of the table.
+    pub json: bool,
+    /// Also write a page to this file.
+    pub html: Option<PathBuf>,
+    /// Show no progress.
+    pub quiet: bool,
 }
 
 /// A command line that cannot be understood. `Display` says what to change.
@@ -35,12 +49,15 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+#[derive(Clone, Copy)]
 struct Flag {
     name: &'static str,
     /// Name of the value in the help; empty for a switch.
     value: &'static str,
     default: &'static str,
     help: &'static str,
+    /// The scenarios that know it; empty: all.
+    scenarios: &'static [&'static str],
 }
 
 const fn flag(
@@ -54,7 +71,13 @@ const fn flag(
         value,
         default,
         help,
+        scenarios: &[],
     }
+}
+
+/// A flag that only these scenarios know.
+const fn of(scenarios: &'static [&'static str], flag: Flag) -> Flag {
+    Flag { scenarios, ..flag }
 }
 
 const FLAGS: &[Flag] = &[
@@ -62,7 +85,7 @@ const FLAGS: &[Flag] = &[
         "url",
         "URL",
         "",
-        "server: ws://HOST:PORT[/path], http:// or tcp:// (required)",
+        "server: http://HOST:PORT[/path], ws:// or tcp:// (required)",
     ),
     flag(
         "protocol",
@@ -118,31 +141,13 @@ const FLAGS: &[Flag] = &[
         "",
         "server process whose CPU and memory to read",
     ),
-    flag("json", "", "", "print the report as JSON"),
-    flag("help", "", "", "this text"),
+    flag("json", "", "", "print the report as JSON, not as a table"),
+    flag("quiet", "", "", "show no progress"),
+    flag("help", "", "", "explain the scenario and its flags"),
 ];
 
 fn flags() -> impl Iterator<Item = &'static Flag> + Clone {
     FLAGS.iter().chain(scenarios::FLAGS)
-}
-
-/// The help text.
-pub fn help() -> String {
-    let mut text = String::from("Usage: SCENARIO --url URL [flags]\n\nScenarios:\n");
-    for (name, help) in SCENARIOS {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name:<8} {help}");
-    }
-    text.push_str("\nFlags:\n");
-    for flag in flags() {
-        let usage = format!("--{} {}", flag.name, flag.value);
-        let _ = write!(text, "  {usage:<20} {}", flag.help);
-        if !flag.default.is_empty() {
-            let _ = write!(text, " [{}]", flag.default);
-        }
-        text.push('\n');
-    }
-    text
 }
 
 /// Reads a command line, the program's name excluded.
@@ -155,19 +160,25 @@ pub fn help() -> String {
 /// use sockeye_bench::cli::{Command, parse};
 ///
 /// let line = "echo --url ws://127.0.0.1:3000 --connections 200 --window 8 --duration 3s";
-/// let Command::Run { plan, json } = parse(line.split(' ').map(String::from))? else { panic!() };
-/// assert_eq!((plan.connections, json), (200, false));
+/// let Command::Run { plan, output } = parse(line.split(' ').map(String::from))? else { panic!() };
+/// assert_eq!((plan.connections, output.json), (200, false));
 /// # Ok::<(), sockeye_bench::cli::UsageError>(())
 /// ```
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, UsageError> {
     let mut arguments = arguments.into_iter();
     let scenario = match arguments.next().as_deref() {
-        None | Some("help" | "--help" | "-h") => return Ok(Command::Help),
-        Some(name) => SCENARIOS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(known, _)| *known)
-            .ok_or_else(|| unknown("scenario", name, SCENARIOS.iter().map(|(name, _)| *name)))?,
+        None | Some("--help" | "-h") => return Ok(Command::Help(None)),
+        Some("help") => {
+            let topic = arguments.next();
+            let scenario = topic.as_deref().map(scenario_named).transpose()?;
+            return Ok(Command::Help(scenario));
+        }
+        Some(name) if name.starts_with('-') => {
+            return Err(UsageError(format!(
+                "the scenario comes before the flags: echo {name} …"
+            )));
+        }
+        Some(name) => scenario_named(name)?,
     };
     let mut values = Values(Vec::new());
     while let Some(argument) = arguments.next() {
@@ -175,10 +186,20 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (argument, None),
         };
+        let name = match name.as_str() {
+            "-h" => "--help".to_owned(),
+            _ => name,
+        };
         let flag = name
             .strip_prefix("--")
             .and_then(|name| flags().find(|flag| flag.name == name))
-            .ok_or_else(|| unknown("flag", &name, flags().map(|flag| flag.name)))?;
+            .ok_or_else(|| unknown("flag", &name, flags_of(scenario).map(|flag| flag.name)))?;
+        if !flag.is_of(scenario) {
+            let known = flag.scenarios.join(", ");
+            return Err(UsageError(format!(
+                "{name} is a flag of {known}, not of {scenario}"
+            )));
+        }
         let value = match (flag.value.is_empty(), inline) {
             (true, None) => String::new(),
             (true, Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
@@ -190,13 +211,30 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
         values.0.push((flag.name, value));
     }
     if values.get("help").is_some() {
-        return Ok(Command::Help);
+        return Ok(Command::Help(Some(scenario)));
     }
-    let json = values.get("json").is_some();
     Ok(Command::Run {
         plan: Box::new(values.plan(scenario)?),
-        json,
+        output: values.output(),
     })
+}
+
+fn scenario_named(name: &str) -> Result<&'static str, UsageError> {
+    SCENARIOS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(known, _)| *known)
+        .ok_or_else(|| unknown("scenario", name, SCENARIOS.iter().map(|(name, _)| *name)))
+}
+
+impl Flag {
+    fn is_of(&self, scenario: &str) -> bool {
+        self.scenarios.is_empty() || self.scenarios.contains(&scenario)
+    }
+}
+
+fn flags_of(scenario: &str) -> impl Iterator<Item = &'static Flag> {
+    flags().filter(move |flag| flag.is_of(scenario))
 }
 
 struct Values(Vec<(&'static str, String)>);
@@ -226,6 +264,14 @@ impl Values {
             *field = duration(value).ok_or_else(|| impossible(name, value, "a time like 5s"))?;
         }
         Ok(())
+    }
+
+    fn output(&self) -> Output {
+        Output {
+            json: self.get("json").is_some(),
+            html: None,
+            quiet: self.get("quiet").is_some(),
+        }
     }
 
     fn plan(&self, scenario: &str) -> Result<Plan, UsageError> {
@@ -447,18 +493,17 @@ mod tests {
 
     #[test]
     fn help_and_json_are_switches() {
-        assert_eq!(line(""), Ok(Command::Help));
-        assert_eq!(
-            line("echo --url ws://127.0.0.1:9 --help"),
-            Ok(Command::Help)
-        );
-        assert!(matches!(
-            line("echo --url ws://127.0.0.1:9 --json"),
-            Ok(Command::Run { json: true, .. })
-        ));
-        for flag in flags() {
-            assert!(help().contains(&format!("--{}", flag.name)));
+        for text in ["", "help", "--help", "-h"] {
+            assert_eq!(line(text), Ok(Command::Help(None)));
         }
+        for text in ["echo --url ws://127.0.0.1:9 --help", "echo -h", "help echo"] {
+            assert_eq!(line(text), Ok(Command::Help(Some("echo"))));
+        }
+        let json = "echo --url ws://127.0.0.1:9 --json --quiet";
+        let Ok(Command::Run { output, .. }) = line(json) else {
+            panic!("{json}")
+        };
+        assert!(output.json && output.quiet);
     }
 
     #[test]
@@ -466,6 +511,9 @@ mod tests {
         let url = "--url ws://127.0.0.1:9";
         let table = [
             ("ecko".to_owned(), "did you mean echo"),
+            ("help fanuot".to_owned(), "did you mean fanout"),
+            ("--url ws://127.0.0.1:9 echo".to_owned(), "comes before"),
+            (format!("idle {url} --window 3"), "not of idle"),
             (
                 format!("echo {url} --conections 5"),
                 "did you mean --connections",

@@ -90,6 +90,17 @@ impl Faults {
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Each kind with its count.
+    pub fn kinds(&self) -> [(&'static str, u64); 5] {
+        [
+            ("lost", self.lost),
+            ("duplicated", self.duplicated),
+            ("reordered", self.reordered),
+            ("misdelivered", self.misdelivered),
+            ("corrupt", self.corrupt),
+        ]
+    }
 }
 
 /// The checker.
@@ -194,6 +205,11 @@ impl History {
             lost: self.faults.lost + self.missing(),
             ..self.faults
         }
+    }
+
+    /// How many faults are certain by now, without what may still arrive.
+    pub(crate) fn seen(&self) -> u64 {
+        self.faults.kinds().iter().map(|(_, count)| count).sum()
     }
 
     /// Deliveries due that have not arrived, and may still.

@@ -33,6 +33,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod command;
 mod crowd;
 mod driver;
 mod engine;
@@ -40,6 +41,7 @@ mod error;
 mod floor;
 mod history;
 mod latency;
+mod live;
 mod plan;
 mod process;
 mod report;
@@ -63,7 +65,8 @@ pub use plan::{
 };
 pub use process::{CpuTime, Memory, ProcessSampler};
 pub use report::{
-    Errors, GeneratorReport, LoadReport, MemoryReport, Report, ServerReport, SetupReport, Validity,
+    Errors, GeneratorReport, Limits, LoadReport, Machine, MemoryReport, Outcome, Parameters,
+    Report, SCHEMA, STATUSES, ServerReport, SetupReport, Validity,
 };
 pub use results::{
     ChurnReport, Drift, DriftReport, PhaseReport, ReconnectReport, SlowReport, SpikeReport,

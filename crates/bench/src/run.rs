@@ -8,7 +8,8 @@ use crate::history::{Audience, History};
 use crate::plan::{Plan, Scenario};
 use crate::process::{CpuTime, Memory, ProcessSampler, ThreadTime, machine_cpu};
 use crate::report::{
-    GeneratorReport, LoadReport, MemoryReport, Report, ServerReport, SetupReport, Validity,
+    GeneratorReport, Limits, LoadReport, Machine, MemoryReport, Parameters, Report, SCHEMA,
+    ServerReport, SetupReport,
 };
 use std::io;
 use std::time::Duration;
@@ -44,6 +45,12 @@ pub struct Progress {
     pub failed: u32,
     /// Messages delivered since the measurement began.
     pub received: u64,
+    /// Connections that went wrong so far.
+    pub errors: u64,
+    /// Faults seen so far; what has not arrived is not among them.
+    pub faults: u64,
+    /// 99th percentile of the latency so far.
+    pub p99_ms: f64,
 }
 
 /// Runs a plan on the calling thread and returns what it found; `observe` hears of progress.
@@ -67,6 +74,7 @@ pub fn run(plan: &Plan, observe: &mut dyn FnMut(&Progress)) -> Result<Report, Be
         plan,
         engine: Engine::new(plan, History::new(Audience::Everyone, 0, 0))?,
         server,
+        machine: Machine::here(),
         observe,
         stage: Stage::Connecting,
         stage_began: clock::now(),
@@ -79,6 +87,7 @@ struct Session<'a> {
     plan: &'a Plan,
     engine: Engine,
     server: Option<ProcessSampler>,
+    machine: Machine,
     observe: &'a mut dyn FnMut(&Progress),
     stage: Stage,
     stage_began: u64,
@@ -134,7 +143,10 @@ impl Session<'_> {
         };
         let (load, generator) = self.figures(&before, &after);
         Ok(Report {
+            schema: SCHEMA,
             scenario: self.plan.scenario.name(),
+            parameters: Parameters::of(self.plan),
+            machine: self.machine,
             connections: self.plan.connections,
             payload: self.plan.payload,
             setup,
@@ -267,18 +279,20 @@ impl Session<'_> {
         };
         let late = desk.late.percentiles();
         let cores = own / seconds;
+        let limits = Limits::judge(
+            open_loop,
+            cores,
+            waiting,
+            late.p99_ms,
+            server.map(|server| server.cores),
+        );
         let generator = GeneratorReport {
             cores,
             us_each: each(own),
             waiting,
             late,
-            validity: Validity::judge(
-                open_loop,
-                cores,
-                waiting,
-                late.p99_ms,
-                server.map(|server| server.cores),
-            ),
+            limits,
+            validity: limits.validity(),
         };
         let completion = matches!(self.plan.scenario, Scenario::Fanout { .. });
         let load = LoadReport {
@@ -323,6 +337,9 @@ impl Session<'_> {
         if sending && silent > stalled {
             self.engine.stalled(driver);
         }
+        let desk = self.engine.desk();
+        let (faults, p99_ms) = (desk.history.seen(), desk.latency.percentiles().p99_ms);
+        let errors = self.engine.errors().total();
         let setup = self.engine.setup();
         (self.observe)(&Progress {
             stage: self.stage,
@@ -330,6 +347,9 @@ impl Session<'_> {
             ready: setup.ready,
             failed: setup.failed,
             received,
+            errors,
+            faults,
+            p99_ms,
         });
         Ok(())
     }

@@ -136,9 +136,11 @@ impl TargetError {
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match self.why {
-            Why::NoScheme => "has no scheme; try ws://HOST:PORT",
+            Why::NoScheme => "has no scheme; try http://HOST:PORT",
             Why::Scheme => "has a scheme other than ws, http and tcp",
-            Why::Tls => "asks for TLS, which the generator does not speak",
+            Why::Tls => {
+                "asks for TLS, which is not supported yet: use http:// behind the TLS terminator"
+            }
             Why::Unresolved => "names a host that cannot be resolved",
         };
         write!(f, "the URL {:?} {why}", self.url)

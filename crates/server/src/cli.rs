@@ -13,6 +13,7 @@ use crate::config::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Serve,
+    Bench,
     Check,
     ConfigReference,
     Version,
@@ -22,6 +23,11 @@ pub(crate) enum Command {
 /// Every command with its name and what it does.
 const COMMANDS: &[(Command, &str, &str)] = &[
     (Command::Serve, "serve", "Start the server"),
+    (
+        Command::Bench,
+        "bench",
+        "Load a Socket.IO server and check that every message arrives",
+    ),
     (
         Command::Check,
         "check",
@@ -51,6 +57,8 @@ pub(crate) struct CommandLine {
     pub(crate) topic: Option<String>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) flags: Vec<FlagValue>,
+    /// What follows `bench`: its own command line.
+    pub(crate) bench: Vec<String>,
 }
 
 impl CommandLine {
@@ -65,7 +73,20 @@ impl CommandLine {
             topic: None,
             config: None,
             flags: Vec::new(),
+            bench: Vec::new(),
         };
+        if let Some((_, bench)) = arguments.split_first().filter(|(name, _)| *name == "bench") {
+            line.command = Some(Command::Bench);
+            line.bench = lossy(bench);
+            return Ok(line);
+        }
+        if let [help, topic, rest @ ..] = arguments
+            && (help, topic) == (&"help".into(), &"bench".into())
+        {
+            line.command = Some(Command::Bench);
+            line.bench = [vec!["help".to_owned()], lossy(rest)].concat();
+            return Ok(line);
+        }
         let mut help = false;
         let mut problems = Vec::new();
         let mut rest = arguments.iter();
@@ -192,6 +213,12 @@ impl CommandLine {
             }
         }
     }
+}
+
+/// Arguments as text; what is not UTF-8 is not a flag or value of anything.
+fn lossy(arguments: &[OsString]) -> Vec<String> {
+    let text = arguments.iter().map(|argument| argument.to_string_lossy());
+    text.map(String::from).collect()
 }
 
 impl Command {
@@ -367,6 +394,16 @@ mod tests {
     fn a_switch_does_not_swallow_the_command() {
         let line = parse(&["--recovery", "serve"]).expect("a good line");
         assert_eq!(line.command, Some(Command::Serve));
+    }
+
+    #[test]
+    fn what_follows_bench_is_its_own() {
+        let line = parse(&["bench", "echo", "--url", "x", "--help"]).expect("a good line");
+        assert_eq!(line.command, Some(Command::Bench));
+        assert_eq!(line.bench, ["echo", "--url", "x", "--help"]);
+        let line = parse(&["help", "bench", "echo"]).expect("a good line");
+        assert_eq!(line.command, Some(Command::Bench));
+        assert_eq!(line.bench, ["help", "echo"]);
     }
 
     #[test]

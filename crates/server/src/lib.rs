@@ -7,6 +7,8 @@
 //! - `serve`: starting, the start-up lines, signals and the orderly end;
 //! - `app`: what clients see: rooms and their members, the pages, the plain WebSocket relay.
 //!
+//! The command `bench` is the crate `sockeye-bench`.
+//!
 //! Applications that want handlers of their own use the crate `sockeye` instead.
 
 mod app;
@@ -32,6 +34,7 @@ const USAGE: u8 = 2;
 /// The result is the exit status: 0 for success, also after a signal to stop; 1 when the server
 /// cannot start or fails; 2 when the command line or the configuration is wrong, with every
 /// problem told on standard error.
+/// `bench` has exit statuses of its own: [`sockeye_bench::STATUSES`].
 pub fn run(arguments: &[OsString], environment: &[(OsString, OsString)]) -> ExitCode {
     match execute(arguments, environment) {
         Ok(status) => status,
@@ -61,6 +64,7 @@ fn execute(
             Config::new(&settings)?;
             Ok(print(&effective(&settings)))
         }
+        Some(Command::Bench) => Ok(sockeye_bench::command::main(line.bench)),
         Some(Command::Serve) => {
             let config = Config::new(&load(line, environment)?)?;
             Ok(serve::run(&config))

@@ -1,6 +1,6 @@
 //! The scenarios and the flags that belong to some of them.
 
-use super::{Flag, UsageError, Values, flag, impossible};
+use super::{Flag, UsageError, Values, flag, impossible, of};
 use crate::plan::{
     Churn, CutBy, Pace, Plan, Ramp, Reconnect, Scenario, Slow, Soak, Spike, Transport,
 };
@@ -49,116 +49,171 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
 
 /// Flags of single scenarios.
 pub(super) const FLAGS: &[Flag] = &[
-    flag(
-        "window",
-        "N",
-        "1",
-        "messages in flight per connection (echo, soak) or publisher (fanout, slow)",
+    of(
+        &["echo", "fanout", "slow", "soak"],
+        flag(
+            "window",
+            "N",
+            "1",
+            "messages in flight per connection (echo, soak) or publisher (fanout, slow)",
+        ),
     ),
-    flag(
-        "rate",
-        "N",
-        "",
-        "messages per second, an open loop (rate: default 1000; ramp: per connection)",
+    of(
+        &["rate", "fanout", "slow", "soak", "ramp", "spike", "churn"],
+        flag(
+            "rate",
+            "N",
+            "",
+            "messages per second over all, on a schedule (ramp: per connection)",
+        ),
     ),
-    flag(
-        "publishers",
-        "N",
-        "1",
-        "connections that publish (fanout, slow)",
+    of(
+        &["fanout", "slow"],
+        flag("publishers", "N", "1", "connections that publish"),
     ),
-    flag(
-        "rooms",
-        "N",
-        "",
-        "spread connections over N rooms, publish to one's own (fanout, slow)",
+    of(
+        &["fanout", "slow"],
+        flag(
+            "rooms",
+            "N",
+            "",
+            "spread connections over N rooms, publish to one's own",
+        ),
     ),
-    flag("from", "N", "0", "connections before the first step (ramp)"),
-    flag("steps", "N", "10", "steps (ramp)"),
-    flag(
-        "hold",
-        "TIME",
-        "5s",
-        "how long each step is held; 0 with --per-second (ramp)",
+    of(
+        &["ramp"],
+        flag("from", "N", "0", "connections before the first step"),
     ),
-    flag(
-        "per-second",
-        "N",
-        "churn 10",
-        "connections opened per second (ramp, churn)",
+    of(&["ramp"], flag("steps", "N", "10", "steps")),
+    of(
+        &["ramp"],
+        flag(
+            "hold",
+            "TIME",
+            "5s",
+            "how long each step is held; 0 with --per-second",
+        ),
     ),
-    flag(
-        "spike-connections",
-        "N",
-        "0",
-        "connections that come at once for the spike",
+    of(
+        &["ramp", "churn"],
+        flag(
+            "per-second",
+            "N",
+            "churn 10",
+            "connections opened per second",
+        ),
     ),
-    flag(
-        "spike-rate",
-        "N",
-        "5 × --rate",
-        "messages per second during the spike; --rate if connections come",
+    of(
+        &["spike"],
+        flag(
+            "spike-connections",
+            "N",
+            "0",
+            "connections that come at once for the spike",
+        ),
     ),
-    flag(
-        "spike-duration",
-        "TIME",
-        "duration/4",
-        "length of the spike",
+    of(
+        &["spike"],
+        flag(
+            "spike-rate",
+            "N",
+            "5 × --rate",
+            "messages per second during the spike; --rate if connections come",
+        ),
     ),
-    flag("sample", "TIME", "10s", "distance of two samples (soak)"),
-    flag(
-        "max-memory-drift",
-        "SHARE",
-        "0.1",
-        "growth of the server's memory that fails the run (soak)",
+    of(
+        &["spike"],
+        flag(
+            "spike-duration",
+            "TIME",
+            "duration/4",
+            "length of the spike",
+        ),
     ),
-    flag(
-        "max-latency-drift",
-        "SHARE",
-        "0.5",
-        "growth of p50 or p99 that fails the run (soak)",
+    of(
+        &["soak"],
+        flag("sample", "TIME", "10s", "distance of two samples"),
     ),
-    flag(
-        "reconnect",
-        "",
-        "",
-        "cut all connections at once, wait until all are back (storm)",
+    of(
+        &["soak"],
+        flag(
+            "max-memory-drift",
+            "SHARE",
+            "0.1",
+            "growth of the server's memory that fails the run",
+        ),
     ),
-    flag(
-        "await-kill",
-        "",
-        "",
-        "the same, but wait for you to kill and restart the server (storm)",
+    of(
+        &["soak"],
+        flag(
+            "max-latency-drift",
+            "SHARE",
+            "0.5",
+            "growth of p50 or p99 that fails the run",
+        ),
     ),
-    flag(
-        "backoff",
-        "TIME",
-        "1s",
-        "longest delay before the first attempt to reconnect, doubling (storm)",
+    of(
+        &["storm"],
+        flag(
+            "reconnect",
+            "",
+            "",
+            "cut all connections at once, wait until all are back",
+        ),
     ),
-    flag(
-        "max-backoff",
-        "TIME",
-        "5s",
-        "longest delay before any attempt to reconnect (storm)",
+    of(
+        &["storm"],
+        flag(
+            "await-kill",
+            "",
+            "",
+            "the same, but wait for you to kill and restart the server",
+        ),
     ),
-    flag(
-        "cut",
-        "SHARE",
-        "0.5",
-        "share that is cut without a word, the others take leave (churn)",
+    of(
+        &["storm"],
+        flag(
+            "backoff",
+            "TIME",
+            "1s",
+            "longest delay before the first attempt to reconnect, doubling",
+        ),
     ),
-    flag(
-        "share",
-        "SHARE",
-        "0.1",
-        "share of the connections that read slowly (slow)",
+    of(
+        &["storm"],
+        flag(
+            "max-backoff",
+            "TIME",
+            "5s",
+            "longest delay before any attempt to reconnect",
+        ),
     ),
-    flag(
-        "read-rate",
-        "BYTES",
-        "0",
-        "bytes per second each of them reads; 0: none (slow)",
+    of(
+        &["churn"],
+        flag(
+            "cut",
+            "SHARE",
+            "0.5",
+            "share that is cut without a word, the others take leave",
+        ),
+    ),
+    of(
+        &["slow"],
+        flag(
+            "share",
+            "SHARE",
+            "0.1",
+            "share of the connections that read slowly",
+        ),
+    ),
+    of(
+        &["slow"],
+        flag(
+            "read-rate",
+            "BYTES",
+            "0",
+            "bytes per second each of them reads; 0: none",
+        ),
     ),
     flag(
         "transport",

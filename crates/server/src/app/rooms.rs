@@ -100,6 +100,7 @@ pub(crate) fn register(server: &Server) {
     namespace.on("rooms", rooms);
     namespace.on("members", members);
     namespace.on("ping", ping);
+    namespace.on("echo", echo);
     namespace.on_any(refuse_unknown);
 }
 
@@ -204,10 +205,14 @@ async fn ping() -> Data<serde_json::Value> {
     Data(serde_json::json!({ "now": now() }))
 }
 
+async fn echo(arguments: Args) -> Args {
+    arguments
+}
+
 /// Answers events that the contract does not have; says nothing to the others.
 async fn refuse_unknown(event: EventName) -> Result<NoAck, EventError> {
     match event.as_str() {
-        "join" | "leave" | "publish" | "rooms" | "members" | "ping" => Ok(NoAck),
+        "join" | "leave" | "publish" | "rooms" | "members" | "ping" | "echo" => Ok(NoAck),
         _ => Err(Refusal::BadArgument("there is no such event".to_owned()).into()),
     }
 }

@@ -1,5 +1,17 @@
 //! What a run found.
 
+mod machine;
+mod outcome;
+mod parameters;
+mod table;
+pub(crate) mod text;
+mod validity;
+
+pub use machine::Machine;
+pub use outcome::{Outcome, STATUSES};
+pub use parameters::Parameters;
+pub use validity::{Limits, Validity};
+
 use crate::history::Faults;
 use crate::latency::{Latency, Percentiles};
 use crate::process::{CpuTime, Memory};
@@ -8,13 +20,22 @@ use crate::results::{
 };
 use crate::timeline::Tick;
 use serde::Serialize;
-use std::fmt;
+
+/// Version of the JSON of a [`Report`]. It grows when a member is taken away or changes its meaning;
+/// new members do not count.
+pub const SCHEMA: u32 = 1;
 
 /// Result of a run. Serialises to the JSON of `--json`; `Display` is the table at the end.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
     /// Name of the scenario.
     pub scenario: &'static str,
+    /// What was asked for.
+    pub parameters: Parameters,
+    /// Where the generator ran.
+    pub machine: Machine,
     /// Connections that were wanted.
     pub connections: u32,
     /// Bytes of a message's payload.
@@ -140,45 +161,10 @@ pub struct GeneratorReport {
     pub waiting: f64,
     /// How late it sent messages that were due, in an open loop.
     pub late: Percentiles,
+    /// What of it limited the result.
+    pub limits: Limits,
     /// Whether the figures are the server's.
     pub validity: Validity,
-}
-
-/// Whether a result says something about the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Validity {
-    /// It does.
-    Valid,
-    /// Throughput and latency are those of the generator, which was busy all the time, was not
-    /// let run, or sent late. CPU time and memory of the server hold.
-    GeneratorBound,
-}
-
-/// Above this share of a core the generator counts as busy.
-const BUSY: f64 = 0.9;
-/// Above this share of time spent waiting for a core it counts as starved.
-const STARVED: f64 = 0.1;
-/// Above this lateness at the 99th percentile an open loop is not the schedule it claims to be.
-const LATE_MS: f64 = 5.0;
-
-impl Validity {
-    /// In a closed loop that a busy server answers, a busy generator is no reproach.
-    pub(crate) fn judge(
-        open_loop: bool,
-        generator_cores: f64,
-        waiting: f64,
-        late_p99_ms: f64,
-        server_cores: Option<f64>,
-    ) -> Self {
-        let server_busy = !open_loop && server_cores.is_some_and(|cores| cores > BUSY);
-        let busy = generator_cores > BUSY && !server_busy;
-        if busy || waiting > STARVED || late_p99_ms > LATE_MS {
-            Self::GeneratorBound
-        } else {
-            Self::Valid
-        }
-    }
 }
 
 /// Connections that went wrong.
@@ -203,130 +189,49 @@ impl Errors {
     pub fn total(&self) -> u64 {
         self.connect + self.refused + self.protocol + self.closed + self.unfinished
     }
+
+    /// Each kind with its count.
+    pub fn kinds(&self) -> [(&'static str, u64); 5] {
+        [
+            ("not connected", self.connect),
+            ("refused", self.refused),
+            ("protocol violated", self.protocol),
+            ("closed by the server", self.closed),
+            ("given up in the handshake", self.unfinished),
+        ]
+    }
 }
 
 impl Report {
     /// Whether every connection held (or came back, where that was asked) and every message
     /// arrived once, in order, where it belonged.
     pub fn is_clean(&self) -> bool {
+        self.faults.is_clean() && self.errors.total() == 0 && self.is_back()
+    }
+
+    /// Whether every connection that was to reconnect did.
+    fn is_back(&self) -> bool {
         let back = |reconnect: &ReconnectReport| reconnect.back == reconnect.lost;
-        self.faults.is_clean()
-            && self.errors.total() == 0
-            && self.reconnect.as_ref().is_none_or(back)
+        self.reconnect.as_ref().is_none_or(back)
     }
 
     /// Whether a soak found that memory or latency grew beyond its limit.
     pub fn is_drifting(&self) -> bool {
         self.drift.as_ref().is_some_and(DriftReport::is_exceeded)
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let setup = &self.setup;
-        writeln!(
-            f,
-            "{}: {} of {} connections in {:.2} s ({:.0}/s{}), p99 {:.1} ms",
-            self.scenario,
-            setup.ready,
-            self.connections,
-            setup.seconds,
-            setup.per_second,
-            setup
-                .server_us_each
-                .map(|us| format!(", {us:.0} µs CPU each"))
-                .unwrap_or_default(),
-            setup.latency.p99_ms,
-        )?;
-        if let Some(memory) = &self.memory {
-            writeln!(
-                f,
-                "memory: {:.0} B/connection resident ({:.0} proportional), {:.1} MiB when empty",
-                memory.rss_per_connection,
-                memory.pss_per_connection,
-                memory.empty.rss as f64 / 1_048_576.0,
-            )?;
-        }
-        let load = &self.load;
-        writeln!(
-            f,
-            "load: {:.2} s, {} sent, {} delivered, {:.0}/s, {} pings",
-            load.seconds, load.sent, load.received, load.per_second, load.pings,
-        )?;
-        if load.latency.count > 0 {
-            latency(f, "latency", &load.latency)?;
-        }
-        if let Some(completion) = &load.completion {
-            latency(f, "last of all", completion)?;
-        }
-        if let Some(server) = &load.server {
-            writeln!(
-                f,
-                "server: {:.2} µs each ({:.2} user + {:.2} system), {:.2} cores; others {:.2} cores",
-                server.us_each(),
-                server.user_us_each,
-                server.system_us_each,
-                server.cores,
-                load.foreign_cores.unwrap_or(0.0),
-            )?;
-        }
-        let generator = &self.generator;
-        writeln!(
-            f,
-            "generator: {:.2} µs each, {:.2} cores, waiting {:.1} %{}",
-            generator.us_each,
-            generator.cores,
-            generator.waiting * 100.0,
-            match generator.validity {
-                Validity::Valid => "",
-                Validity::GeneratorBound => " — NOT VALID as throughput or latency of the server",
-            },
-        )?;
-        if generator.late.count > 0 {
-            latency(f, "sent late by", &generator.late)?;
-        }
+    /// What the run comes to, the gravest first.
+    pub fn outcome(&self) -> Outcome {
         if !self.faults.is_clean() {
-            writeln!(f, "FAULTS: {:?}", self.faults)?;
-        }
-        if self.errors.total() > 0 {
-            writeln!(f, "ERRORS: {:?}", self.errors)?;
-        }
-        Ok(())
-    }
-}
-
-fn latency(f: &mut fmt::Formatter<'_>, name: &str, figures: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name}: p50 {:.3} p90 {:.3} p99 {:.3} p99.9 {:.3} max {:.3} ms",
-        figures.p50_ms, figures.p90_ms, figures.p99_ms, figures.p999_ms, figures.max_ms,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_result_of_the_generator_is_not_called_the_servers() {
-        use Validity::{GeneratorBound, Valid};
-        let table = [
-            // open loop, generator cores, waiting, late p99, server cores
-            (false, 0.5, 0.0, 0.0, Some(1.0), Valid),
-            (false, 1.0, 0.0, 0.0, Some(0.99), Valid),
-            (false, 1.0, 0.0, 0.0, Some(0.5), GeneratorBound),
-            (false, 1.0, 0.0, 0.0, None, GeneratorBound),
-            (false, 0.5, 0.3, 0.0, Some(0.5), GeneratorBound),
-            (true, 0.95, 0.0, 0.1, Some(0.99), GeneratorBound),
-            (true, 0.3, 0.0, 20.0, Some(0.2), GeneratorBound),
-            (true, 0.3, 0.0, 1.0, Some(0.2), Valid),
-        ];
-        for (open_loop, cores, waiting, late, server, expected) in table {
-            let judged = Validity::judge(open_loop, cores, waiting, late, server);
-            assert_eq!(
-                judged, expected,
-                "{open_loop} {cores} {waiting} {late} {server:?}"
-            );
+            Outcome::Faults
+        } else if self.errors.total() > 0 || !self.is_back() {
+            Outcome::Errors
+        } else if self.is_drifting() {
+            Outcome::Drift
+        } else if self.generator.validity != Validity::Valid {
+            Outcome::NotValid
+        } else {
+            Outcome::Clean
         }
     }
 }

@@ -1,0 +1,86 @@
+//! The load tester as a program: from the arguments to the exit status.
+
+use crate::cli::{Command, Output, help, parse};
+use crate::error::BenchError;
+use crate::live::Live;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::run::run;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Status of a run that could not take place.
+const FAILED: u8 = 1;
+/// Status of a command line that cannot be understood.
+const USAGE: u8 = 2;
+/// Status of a run in which no connection could be set up.
+const UNREACHABLE: u8 = 3;
+
+/// Runs the program with these arguments, its name excluded: shows progress, prints the report
+/// and returns the exit status ([`crate::STATUSES`]).
+pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    let status = match parse(arguments) {
+        Ok(Command::Run { plan, output }) => load(&plan, &output),
+        Ok(Command::Help(scenario)) => print(&help(scenario)).map(|()| 0),
+        Err(error) => {
+            eprintln!("{error}\n\n`sockeye bench --help` lists the scenarios and flags.");
+            Ok(USAGE)
+        }
+    };
+    ExitCode::from(status.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        FAILED
+    }))
+}
+
+fn load(plan: &Plan, output: &Output) -> io::Result<u8> {
+    let mut live = Live::new(plan, output.quiet);
+    let result = run(plan, &mut |progress| live.show(progress));
+    live.clear();
+    match result {
+        Ok(report) => {
+            print(&text(&report, output)?)?;
+            Ok(report.outcome().status())
+        }
+        Err(error) => {
+            explain(plan, &error);
+            Ok(if error.is_unreachable() {
+                UNREACHABLE
+            } else {
+                FAILED
+            })
+        }
+    }
+}
+
+fn text(report: &Report, output: &Output) -> io::Result<String> {
+    if !output.json {
+        return Ok(report.to_string());
+    }
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The error and what is behind it.
+fn explain(plan: &Plan, error: &BenchError) {
+    eprintln!("{error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        eprintln!("  {cause}");
+        source = cause.source();
+    }
+    if error.is_unreachable() {
+        let (host, path) = (plan.target.host(), plan.target.path());
+        eprintln!("  Does a server listen at {host}, and does it answer at {path}?");
+    }
+}
+
+/// Prints to standard output. A reader that went away (`… | head -1`) is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
