@@ -82,6 +82,15 @@ pub enum Effect<H: Host> {
         /// The session.
         session: Key,
     },
+    /// A room has changed, of a namespace whose rooms are watched.
+    Room {
+        /// The handle of the socket that came or went.
+        host: H::Socket,
+        /// The room.
+        room: Arc<str>,
+        /// What has become of it here.
+        change: RoomChange,
+    },
     /// A connection that was not read may be read again.
     Resume {
         /// The session.
@@ -106,9 +115,25 @@ impl<H: Host> Debug for Effect<H> {
                 session, reason, ..
             } => write!(f, "Closed({session:?}, {reason:?})"),
             Effect::EndProbe { session } => write!(f, "EndProbe({session:?})"),
+            Effect::Room { room, change, .. } => write!(f, "Room({room}, {change:?})"),
             Effect::Resume { session } => write!(f, "Resume({session:?})"),
         }
     }
+}
+
+/// What a socket has changed about a room of its shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoomChange {
+    /// It has joined.
+    Joined {
+        /// As the first one.
+        created: bool,
+    },
+    /// It has left.
+    Left {
+        /// As the last one.
+        deleted: bool,
+    },
 }
 
 /// A message of a raw engine session.

@@ -11,6 +11,8 @@ pub(crate) struct Space {
     pub(crate) name: Arc<str>,
     pub(crate) sockets: SlotSet,
     pub(crate) rooms: Rooms,
+    /// Somebody wants to know of every change of its rooms.
+    pub(crate) watched: bool,
 }
 
 impl Space {
@@ -19,6 +21,7 @@ impl Space {
             name,
             sockets: SlotSet::default(),
             rooms: Rooms::default(),
+            watched: false,
         }
     }
 }

@@ -86,6 +86,7 @@ fn let_in(
     // The call does what waits in the inbox first: all that was published before is delivered, or
     // held if this is a recovery, before the socket stands in its rooms.
     let key = worker.call(|shard| {
+        namespace.watch_rooms(shard);
         let mut greeting: Vec<Arc<Message>> = Vec::new();
         if let Some(recovered) = &recovered {
             let Some(missed) = recovered.missed() else {

@@ -69,6 +69,10 @@ pub(crate) fn execute(worker: &Arc<Worker>, server: &Arc<ServerInner>, effect: E
                 probe.close(close_code::NO_STATUS);
             }
         }
+        Effect::Room { host, room, change } => {
+            let namespace = host.namespace_inner();
+            namespace.room_watch.tell(server, &host, room, change);
+        }
         Effect::Resume { session } => worker.call(|shard| {
             let Some(session) = shard.session(session) else {
                 return;
@@ -171,18 +175,21 @@ impl Running {
             ([only], None) if namespace.is_plain() && !only.once => {
                 Some(start_handler(server, &*only.handler, context))
             }
-            ([], None) if namespace.is_plain() => None,
+            ([], None) if namespace.is_plain() && !namespace.has_fallback() => None,
             (listeners, own) => {
                 let mut all: Vec<Listener> = namespace.of_moment(Moment::Any).cloned().collect();
                 let mut guards: Vec<Listener> =
                     namespace.of_moment(Moment::Packet).cloned().collect();
+                let mut own_listeners: &[Listener] = &[];
                 if let Some(own) = own {
                     guards.extend(own.of_moment(Moment::Packet).cloned());
                     all.extend(own.of_moment(Moment::Any).cloned());
+                    own_listeners = own.of_event(&event);
                 }
-                all.extend(listeners.iter().cloned());
-                if let Some(own) = own {
-                    all.extend(own.of_event(&event).iter().cloned());
+                all.extend(listeners.iter().chain(own_listeners).cloned());
+                if listeners.is_empty() && own_listeners.is_empty() {
+                    let own = own.iter().flat_map(|own| own.of_moment(Moment::Fallback));
+                    all.extend(namespace.of_moment(Moment::Fallback).chain(own).cloned());
                 }
                 Some(Box::pin(handle_all(server.clone(), guards, all, context)) as HandlerFuture)
             }

@@ -39,6 +39,8 @@ pub(crate) enum Moment {
     Packet,
     /// Any event, before its own listeners.
     Any,
+    /// An event without a listener of its own.
+    Fallback,
     Connection,
     Disconnecting,
     Disconnect,
@@ -94,6 +96,13 @@ impl Listeners {
         id
     }
 
+    /// As [`Listeners::on_outgoing`], before those that are there.
+    pub(crate) fn first_on_outgoing(&mut self, listener: Outgoing) -> ListenerId {
+        let id = ListenerId::next();
+        self.outgoing.insert(0, (id, listener));
+        id
+    }
+
     /// Takes one registration back; whether it was there.
     pub(crate) fn remove(&mut self, id: ListenerId) -> bool {
         let before = self.len();
@@ -111,6 +120,41 @@ impl Listeners {
         self.events.remove(event).is_some()
     }
 
+    /// Takes all registrations for a moment back: how many there were.
+    pub(crate) fn remove_moment(&mut self, moment: Moment) -> usize {
+        let before = self.moments.len();
+        self.moments.retain(|(known, _)| *known != moment);
+        before - self.moments.len()
+    }
+
+    /// Takes all registrations for events on their way out back: how many there were.
+    pub(crate) fn remove_outgoing(&mut self) -> usize {
+        std::mem::take(&mut self.outgoing).len()
+    }
+
+    /// The names of the events that have a listener, sorted.
+    pub(crate) fn event_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.events.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The registrations for an event, in the order in which they run.
+    pub(crate) fn ids_of_event(&self, event: &str) -> Vec<ListenerId> {
+        let listeners = self.of_event(event).iter();
+        listeners.map(|listener| listener.id).collect()
+    }
+
+    /// The registrations for a moment, in the order in which they run.
+    pub(crate) fn ids_of_moment(&self, moment: Moment) -> Vec<ListenerId> {
+        self.of_moment(moment).map(|listener| listener.id).collect()
+    }
+
+    /// The registrations for events on their way out, in the order in which they see them.
+    pub(crate) fn ids_of_outgoing(&self) -> Vec<ListenerId> {
+        self.outgoing.iter().map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn of_event(&self, event: &str) -> &[Listener] {
         self.events.get(event).map_or(&[], |listeners| listeners)
     }
@@ -124,6 +168,11 @@ impl Listeners {
 
     pub(crate) fn outgoing(&self) -> impl Iterator<Item = &Outgoing> {
         self.outgoing.iter().map(|(_, listener)| listener)
+    }
+
+    /// Whether events without a listener are handled.
+    pub(crate) fn has_fallback(&self) -> bool {
+        self.of_moment(Moment::Fallback).next().is_some()
     }
 
     /// Whether nothing but event listeners is registered: the common, short way.

@@ -8,23 +8,24 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use sockeye_core::Shard;
 use sockeye_protocol::socketio::{Args, Parser, ToArgs};
 
 use crate::broadcast::{Answers, Broadcast, Found, RemoteSocket};
 use crate::error::{AckError, EmitError};
-use crate::handler::Handler;
-use crate::listeners::{Listener, ListenerId, Listeners, Moment};
+use crate::listeners::{Listener, ListenerId, Listeners};
+use crate::net::Net;
 use crate::publish::{Holds, Outbox};
 use crate::room::IntoRooms;
+use crate::room_events::RoomWatch;
 use crate::server::ServerInner;
-use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// A namespace: a handle, cheap to clone, usable from any thread.
 ///
 /// Handlers are registered once for all sockets of the namespace; they cost a connection nothing.
 #[derive(Clone)]
-pub struct Namespace(Arc<NamespaceInner>);
+pub struct Namespace(pub(crate) Arc<NamespaceInner>);
 
 impl std::fmt::Debug for Namespace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,7 +49,8 @@ pub(crate) struct NamespaceInner {
     kind: Kind,
     pub(crate) outbox: Mutex<Outbox>,
     pub(crate) holds: Holds,
-    server_side: Mutex<HashMap<Box<str>, Vec<ServerSide>>>,
+    pub(crate) server_side: Mutex<HashMap<Box<str>, Vec<ServerSide>>>,
+    pub(crate) room_watch: RoomWatch,
 }
 
 /// Where a namespace comes from.
@@ -61,100 +63,8 @@ enum Kind {
     Child(Arc<NamespaceInner>),
 }
 
-type ServerSide =
+pub(crate) type ServerSide =
     Arc<dyn Fn(Args) -> Pin<Box<dyn Future<Output = Option<Args>> + Send>> + Send + Sync>;
-
-/// # Listening
-impl Namespace {
-    /// Handles an event of every socket.
-    pub fn on<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.on(event, handler, false))
-    }
-
-    /// Handles the next event of this name, whichever socket it comes on.
-    pub fn once<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.on(event, handler, true))
-    }
-
-    /// Runs when a socket has connected, before its first event is handled. Spawn what lasts.
-    pub fn on_connection<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.at(Moment::Connection, handler))
-    }
-
-    /// Runs when a socket is leaving and its rooms still stand.
-    pub fn on_disconnecting<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.at(Moment::Disconnecting, handler))
-    }
-
-    /// Runs when a socket has left.
-    pub fn on_disconnect<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.at(Moment::Disconnect, handler))
-    }
-
-    /// Handles every event, before its own listeners. What it returns counts as an answer like any
-    /// other: return [`crate::NoAck`] to only look on.
-    pub fn on_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.at(Moment::Any, handler))
-    }
-
-    /// Handles every event, before its own listeners and before all that handle any.
-    pub fn prepend_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.first_at(Moment::Any, handler))
-    }
-
-    /// Sees every event emitted to a single socket, before it is written.
-    pub fn on_any_outgoing(
-        &self,
-        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
-    ) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.on_outgoing(Arc::new(listener)))
-    }
-
-    /// Decides on every connection: an error refuses it, with its message and data.
-    pub fn middleware<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        let mut one = Listeners::default();
-        let id = one.at(Moment::Connection, handler);
-        self.0
-            .middlewares
-            .write()
-            .extend(one.of_moment(Moment::Connection).cloned());
-        id
-    }
-
-    /// Decides on every event before it is handled: an error refuses it.
-    pub fn event_middleware<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.0
-            .change(|listeners| listeners.at(Moment::Packet, handler))
-    }
-
-    /// Takes one registration back; whether it was there.
-    pub fn off(&self, id: ListenerId) -> bool {
-        self.0.off(id)
-    }
-
-    /// Handles events that other nodes emit with [`Namespace::server_side_emit`].
-    pub fn on_server_side<F, Fut>(&self, event: &str, handler: F)
-    where
-        F: Fn(Args) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Option<Args>> + Send + 'static,
-    {
-        let handler: ServerSide = Arc::new(move |args| Box::pin(handler(args)));
-        self.0
-            .server_side
-            .lock()
-            .entry(event.into())
-            .or_default()
-            .push(handler);
-    }
-}
 
 /// # Speaking
 impl Namespace {
@@ -270,26 +180,32 @@ impl Namespace {
         self.all().disconnect_sockets(close).await
     }
 
-    /// Emits an event to the other nodes. With the embedded engine there are none.
+    /// Emits an event to the other nodes: to their [`Namespace::on_server_side`], never to this
+    /// node's own, as in Node.js. With the embedded engine there are no other nodes, and nothing
+    /// is called.
     ///
     /// # Errors
-    /// When the arguments cannot be written.
-    pub fn server_side_emit(&self, _event: &str, args: impl ToArgs) -> Result<(), EmitError> {
+    /// When the arguments cannot be written or the name is reserved (`connect`, `connection`,
+    /// `new_namespace`).
+    pub fn server_side_emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
+        if matches!(event, "connect" | "connection" | "new_namespace") {
+            return Err(EmitError::Reserved(event.into()));
+        }
         args.to_args(self.0.parser)?;
         Ok(())
     }
 
-    /// Emits an event to the other nodes and gathers their answers. With the embedded engine
-    /// there are none, and the answer is complete at once.
+    /// As [`Namespace::server_side_emit`], and gathers the answers, one of each node. With the
+    /// embedded engine there is no other node, and the answer, none, is complete at once.
     ///
     /// # Errors
-    /// When the arguments cannot be written.
+    /// As [`Namespace::server_side_emit`].
     pub async fn server_side_emit_with_ack(
         &self,
-        _event: &str,
+        event: &str,
         args: impl ToArgs,
     ) -> Result<Found<Vec<Args>>, EmitError> {
-        args.to_args(self.0.parser)?;
+        self.server_side_emit(event, args)?;
         Ok(Found::default())
     }
 }
@@ -318,6 +234,7 @@ impl NamespaceInner {
             outbox: Mutex::default(),
             holds: Holds::default(),
             server_side: Mutex::default(),
+            room_watch: RoomWatch::default(),
         }
     }
 
@@ -341,6 +258,7 @@ impl NamespaceInner {
         *child.server_side.lock() = parent.server_side.lock().clone();
         NamespaceInner {
             kind: Kind::Child(parent.clone()),
+            room_watch: parent.room_watch.for_child(),
             ..child
         }
     }
@@ -355,6 +273,34 @@ impl NamespaceInner {
 
     pub(crate) fn middlewares(&self) -> Vec<Listener> {
         self.middlewares.read().clone()
+    }
+
+    pub(crate) fn add_middleware(&self, middleware: Listener) {
+        self.middlewares.write().push(middleware);
+    }
+
+    /// Lets a shard tell what becomes of the rooms of this namespace, if anybody wants to know.
+    pub(crate) fn watch_rooms(&self, shard: &mut Shard<Net>) {
+        if self.room_watch.is_active() {
+            self.room_watch.count(shard.watch_rooms(&self.name), 1);
+        }
+    }
+
+    /// Lets every shard begin or cease to tell what becomes of the rooms of this namespace.
+    pub(crate) fn watch_rooms_everywhere(self: &Arc<Self>, watch: bool) {
+        if self.is_template() {
+            return;
+        }
+        for worker in self.server.started_workers() {
+            let namespace = self.clone();
+            worker.submit(move |shard| {
+                if watch {
+                    return namespace.watch_rooms(shard);
+                }
+                let stand = shard.unwatch_rooms(&namespace.name);
+                namespace.room_watch.count(stand, -1);
+            });
+        }
     }
 
     pub(crate) fn off(&self, id: ListenerId) -> bool {
@@ -423,7 +369,7 @@ impl NamespaceInner {
         }
     }
 
-    fn change<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
         let mut current = self.listeners.write();
         let mut changed = (**current).clone();
         let result = f(&mut changed);

@@ -467,7 +467,7 @@ impl ServerInner {
         })
     }
 
-    fn started_workers(&self) -> &[Arc<Worker>] {
+    pub(crate) fn started_workers(&self) -> &[Arc<Worker>] {
         self.workers.get().map_or(&[], |workers| workers)
     }
 

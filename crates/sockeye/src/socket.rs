@@ -20,7 +20,6 @@ use tokio::sync::watch;
 use crate::broadcast::Broadcast;
 use crate::emitter::Emitter;
 use crate::error::{AckError, EmitError};
-use crate::handler::Handler;
 use crate::handshake::Handshake;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
 use crate::namespace::{Namespace, NamespaceInner};
@@ -238,67 +237,6 @@ impl Socket {
             .clone()
             .downcast()
             .ok()
-    }
-}
-
-/// # Listening
-impl Socket {
-    /// Handles an event of this socket, beside what the namespace does.
-    pub fn on<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.on(event, handler, false))
-    }
-
-    /// Handles the next event of this name.
-    pub fn once<M: 'static>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.on(event, handler, true))
-    }
-
-    /// Handles every event, before its own listeners. What it returns counts as an answer like any
-    /// other: return [`crate::NoAck`] to only look on.
-    pub fn on_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.at(Moment::Any, handler))
-    }
-
-    /// Handles every event, before its own listeners and before all that handle any.
-    pub fn prepend_any<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.first_at(Moment::Any, handler))
-    }
-
-    /// Sees every event emitted to this socket by itself, before it is written.
-    pub fn on_any_outgoing(
-        &self,
-        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
-    ) -> ListenerId {
-        self.with_listeners(|listeners| listeners.on_outgoing(Arc::new(listener)))
-    }
-
-    /// Lets `handler` decide on every event before it is handled: an error refuses it.
-    pub fn middleware<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.at(Moment::Packet, handler))
-    }
-
-    /// Runs when the socket is leaving and its rooms still stand.
-    pub fn on_disconnecting<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.at(Moment::Disconnecting, handler))
-    }
-
-    /// Runs when the socket has left.
-    pub fn on_disconnect<M: 'static>(&self, handler: impl Handler<M>) -> ListenerId {
-        self.with_listeners(|listeners| listeners.at(Moment::Disconnect, handler))
-    }
-
-    /// Takes one registration back; whether it was there.
-    pub fn off(&self, id: ListenerId) -> bool {
-        self.with_listeners(|listeners| listeners.remove(id))
-    }
-
-    /// Takes all registrations of this socket for an event back.
-    pub fn off_event(&self, event: &str) -> bool {
-        self.with_listeners(|listeners| listeners.remove_event(event))
-    }
-
-    fn with_listeners<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
-        f(&mut self.0.extras.lock().get_or_insert_default().listeners)
     }
 }
 
@@ -526,6 +464,19 @@ impl Socket {
 
 /// What the rest of the crate asks.
 impl Socket {
+    /// Changes the listeners of this socket's own.
+    pub(crate) fn with_listeners<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
+        f(&mut self.0.extras.lock().get_or_insert_default().listeners)
+    }
+
+    /// Looks at the listeners of this socket's own: nothing is allocated for one that has none.
+    pub(crate) fn read_listeners<R>(&self, f: impl FnOnce(&Listeners) -> R) -> R {
+        match &*self.0.extras.lock() {
+            Some(extras) => f(&extras.listeners),
+            None => f(&Listeners::default()),
+        }
+    }
+
     pub(crate) fn connecting(
         connection: &Arc<Connection>,
         namespace: &Arc<NamespaceInner>,
@@ -655,7 +606,9 @@ impl Socket {
     pub(crate) fn own_listeners(&self, event: &str) -> Option<Listeners> {
         let extras = self.0.extras.lock();
         let listeners = &extras.as_ref()?.listeners;
-        let concerned = !listeners.is_plain() || !listeners.of_event(event).is_empty();
+        let concerned = !listeners.is_plain()
+            || listeners.has_fallback()
+            || !listeners.of_event(event).is_empty();
         concerned.then(|| listeners.clone())
     }
 

@@ -7,7 +7,7 @@ use sockeye_protocol::socketio;
 
 use crate::acks::{AckFailure, Acks};
 use crate::arena::Key;
-use crate::host::{AckWaiter, Effect, Host};
+use crate::host::{AckWaiter, Effect, Host, RoomChange};
 use crate::inbound::Inbound;
 use crate::message::Message;
 use crate::outbound::Queued;
@@ -73,6 +73,10 @@ impl<H: Host> Shard<H> {
         self.index_socket(socket, &id);
         if let Some(space) = self.spaces[space as usize].as_mut() {
             space.sockets.insert(socket.slot());
+            if space.watched {
+                let change = RoomChange::Joined { created: true };
+                self.room_changed(socket, id.as_str(), change);
+            }
         }
         let session = self.sessions.get_mut(session_key)?;
         if session.has_left(space) {
@@ -128,7 +132,12 @@ impl<H: Host> Shard<H> {
             self.stats.limit_refusals += 1;
             return Err(RoomError::TooMany(limit));
         }
-        Ok(rooms.join(socket.slot(), room).joined)
+        let outcome = rooms.join(socket.slot(), room);
+        if space.watched && outcome.joined {
+            let created = outcome.created;
+            self.room_changed(socket, room, RoomChange::Joined { created });
+        }
+        Ok(outcome.joined)
     }
 
     /// Takes a socket out of a room.
@@ -139,7 +148,48 @@ impl<H: Host> Shard<H> {
         let Some(space) = self.spaces[state.space as usize].as_mut() else {
             return false;
         };
-        space.rooms.leave(socket.slot(), room).left
+        let outcome = space.rooms.leave(socket.slot(), room);
+        if space.watched && outcome.left {
+            let deleted = outcome.deleted;
+            self.room_changed(socket, room, RoomChange::Left { deleted });
+        }
+        outcome.left
+    }
+
+    /// Tells of every change of the rooms of a namespace from now on, the sockets' own ones
+    /// included: see [`Effect::Room`]. Returns the joined rooms that stand already, and nothing
+    /// when they were watched before.
+    pub fn watch_rooms(&mut self, namespace: &Arc<str>) -> Vec<Arc<str>> {
+        let number = self.space_for(namespace);
+        let Some(space) = self.spaces[number as usize].as_mut() else {
+            return Vec::new();
+        };
+        if std::mem::replace(&mut space.watched, true) {
+            return Vec::new();
+        }
+        space.rooms.names().map(Arc::from).collect()
+    }
+
+    /// Tells of the rooms of a namespace no more. Returns the joined rooms that stand, and nothing
+    /// when they were not watched.
+    pub fn unwatch_rooms(&mut self, namespace: &str) -> Vec<Arc<str>> {
+        let Some(number) = self.space_number(namespace) else {
+            return Vec::new();
+        };
+        let Some(space) = self.spaces[number as usize].as_mut() else {
+            return Vec::new();
+        };
+        if !std::mem::replace(&mut space.watched, false) {
+            return Vec::new();
+        }
+        space.rooms.names().map(Arc::from).collect()
+    }
+
+    fn room_changed(&mut self, socket: Key, room: &str, change: RoomChange) {
+        if let Some(state) = self.sockets.get(socket) {
+            let (host, room) = (state.host.clone(), room.into());
+            self.effects.push_back(Effect::Room { host, room, change });
+        }
     }
 
     /// The rooms a socket is in: its own id first, then those it joined.
@@ -293,7 +343,17 @@ impl<H: Host> Shard<H> {
         }
         let (space, id) = (socket.space, socket.id);
         if let Some(space) = self.spaces[space as usize].as_mut() {
-            space.rooms.leave_all(key.slot());
+            if space.watched {
+                let mut left = vec![(Arc::from(id.as_str()), true)];
+                let note = |room: &str, deleted| left.push((room.into(), deleted));
+                space.rooms.leave_all_with(key.slot(), note);
+                for (room, deleted) in left {
+                    let (host, change) = (socket.host.clone(), RoomChange::Left { deleted });
+                    self.effects.push_back(Effect::Room { host, room, change });
+                }
+            } else {
+                space.rooms.leave_all(key.slot());
+            }
         }
         self.forget_socket_id(key, &id);
         if let Some(mut socket) = self.sockets.remove(key) {

@@ -1,6 +1,8 @@
 //! Who is where, and whom a broadcast reaches.
 
-use sockeye_core::{Key, Queued, RoomError};
+use std::sync::Arc;
+
+use sockeye_core::{Effect, Key, Queued, RoomChange, RoomError};
 use sockeye_protocol::engine::CloseReason;
 
 use crate::support::{Rig, event};
@@ -144,4 +146,77 @@ fn resolve_names_the_sockets_that_a_broadcast_would_reach() {
     rig.shard
         .resolve("/nowhere", Default::default(), &mut found);
     assert!(found.is_empty());
+}
+
+/// What the shard tells of rooms: the socket's id, the room and what changed.
+fn told(rig: &mut Rig) -> Vec<(String, String, RoomChange)> {
+    let mut told = Vec::new();
+    for effect in rig.take_effects() {
+        match effect {
+            Effect::Room { host, room, change } => {
+                told.push((host.as_str().to_owned(), room.to_string(), change));
+            }
+            other => rig.effects.push(other),
+        }
+    }
+    told
+}
+
+#[test]
+fn changes_of_rooms_are_told_while_somebody_watches_and_not_otherwise() {
+    const CREATED: RoomChange = RoomChange::Joined { created: true };
+    const JOINED: RoomChange = RoomChange::Joined { created: false };
+    const LEFT: RoomChange = RoomChange::Left { deleted: false };
+    const DELETED: RoomChange = RoomChange::Left { deleted: true };
+    let (mut rig, sessions, sockets) = four();
+    assert!(told(&mut rig).is_empty(), "nobody watches");
+
+    let mut standing = rig.shard.watch_rooms(&"/".into());
+    standing.sort_unstable();
+    assert_eq!(standing, [Arc::from("a"), Arc::from("b")]);
+    assert!(rig.shard.watch_rooms(&"/".into()).is_empty(), "once");
+    let ids: Vec<String> = sockets.iter().map(|socket| rig.id(*socket)).collect();
+    let change = |n: usize, room: &str, change| (ids[n].clone(), room.to_owned(), change);
+
+    assert_eq!(rig.shard.join(sockets[3], "c"), Ok(true));
+    assert_eq!(rig.shard.join(sockets[3], "c"), Ok(false));
+    assert_eq!(rig.shard.join(sockets[3], "a"), Ok(true));
+    assert!(rig.shard.leave(sockets[0], "a"));
+    assert!(!rig.shard.leave(sockets[0], "a"));
+    assert_eq!(
+        told(&mut rig),
+        [
+            change(3, "c", CREATED),
+            change(3, "a", JOINED),
+            change(0, "a", LEFT),
+        ]
+    );
+
+    // Nothing is told before the disconnecting handlers have run, then all in order.
+    rig.shard.disconnect(sockets[3]);
+    assert!(told(&mut rig).is_empty());
+    rig.finish();
+    assert_eq!(
+        told(&mut rig),
+        [
+            change(3, &ids[3], DELETED),
+            change(3, "c", DELETED),
+            change(3, "a", LEFT),
+        ]
+    );
+
+    // A new socket is told of with its own room; other namespaces are not watched.
+    let other = rig.join(sessions[3], "/other");
+    rig.shard.join(other, "c").expect("room for it");
+    let again = rig.join(sessions[3], "/");
+    let id = rig.id(again);
+    assert_eq!(told(&mut rig), [(id.clone(), id, CREATED)]);
+
+    let mut standing = rig.shard.unwatch_rooms("/");
+    standing.sort_unstable();
+    assert_eq!(standing, [Arc::from("a"), Arc::from("b")]);
+    assert!(rig.shard.unwatch_rooms("/").is_empty());
+    assert!(rig.shard.unwatch_rooms("/nowhere").is_empty());
+    rig.shard.join(again, "c").expect("room for it");
+    assert!(told(&mut rig).is_empty());
 }

@@ -257,3 +257,113 @@ async fn once_for_a_namespace_first_of_any_and_send() {
         client.expect(name).await;
     }
 }
+
+#[tokio::test]
+async fn what_has_no_listener_goes_to_the_fallback_and_nothing_else_does() {
+    let running = Running::start(|server| {
+        let ns = server.of("/");
+        ns.on("known", async || "known");
+        ns.on_fallback(async |name: EventName, args: Args| (name.to_string(), args.len()));
+        ns.on("own", async |socket: Socket| {
+            socket.on("mine", async || "mine");
+            socket.on_fallback(async |socket: Socket, name: EventName| {
+                socket.emit("own fallback", &*name).map(|_| "too late")
+            });
+        });
+        ns.on("catch all", async |socket: Socket| {
+            socket.on_any(async || NoAck);
+        });
+    });
+    let mut client = running.connect().await;
+    assert_eq!(client.call("known", json!([])).await, [json!("known")]);
+    let unknown = [json!("unknown"), json!(2)];
+    assert_eq!(client.call("unknown", json!([1, 2])).await, unknown);
+    client.call("own", json!([])).await;
+    assert_eq!(client.call("known", json!([])).await, [json!("known")]);
+    assert_eq!(client.call("mine", json!([])).await, [json!("mine")]);
+    assert_eq!(client.call("unknown", json!([1, 2])).await, unknown);
+    assert_eq!(client.expect("own fallback").await, [json!("unknown")]);
+    client.call("catch all", json!([])).await;
+    assert_eq!(client.call("unknown", json!([1, 2])).await, unknown);
+    assert_eq!(client.expect("own fallback").await, [json!("unknown")]);
+    assert_eq!(client.call("mine", json!([])).await, [json!("mine")]);
+}
+
+#[tokio::test]
+async fn listeners_are_listed_in_the_order_in_which_they_run() {
+    let mut connected = None;
+    let running =
+        Running::start(|server| connected = Some(crate::support::sockets(&server.of("/"))));
+    let mut client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let ns = running.server.of("/");
+    let first = ns.on("b", async |socket: Socket| {
+        socket.emit("1", ()).map(|_| NoAck)
+    });
+    let second = ns.on("b", async |socket: Socket| {
+        socket.emit("2", ()).map(|_| NoAck)
+    });
+    let once = ns.once("a", async || ());
+    assert_eq!(ns.listeners("b"), [first, second]);
+    assert_eq!(ns.listeners("a"), [once]);
+    assert!(ns.listeners("c").is_empty() && !ns.has_listeners("c") && ns.has_listeners("a"));
+    assert_eq!(ns.event_names(), [Arc::from("a"), Arc::from("b")]);
+    assert!(socket.listeners("b").is_empty() && socket.event_names().is_empty());
+    let own = socket.on("b", async || "own");
+    assert_eq!(
+        (socket.listeners("b"), socket.has_listeners("b")),
+        (vec![own], true)
+    );
+    assert_eq!(socket.event_names(), [Arc::from("b")]);
+
+    let any = ns.on_any(async || NoAck);
+    let before = ns.prepend_any(async || NoAck);
+    assert_eq!(ns.listeners_any(), [before, any]);
+    let own_any = socket.on_any(async || NoAck);
+    let own_before = socket.prepend_any(async || NoAck);
+    assert_eq!(socket.listeners_any(), [own_before, own_any]);
+
+    let seen = Arc::new(Mutex::new(String::new()));
+    let note = |mark: char| {
+        let seen = seen.clone();
+        move |_: &Socket, _: &str, _: &Args| seen.lock().unwrap().push(mark)
+    };
+    let out = ns.on_any_outgoing(note('b'));
+    let out_before = ns.prepend_any_outgoing(note('a'));
+    let own_out = socket.on_any_outgoing(note('d'));
+    let own_out_before = socket.prepend_any_outgoing(note('c'));
+    assert_eq!(ns.listeners_any_outgoing(), [out_before, out]);
+    assert_eq!(socket.listeners_any_outgoing(), [own_out_before, own_out]);
+
+    assert_eq!(client.call("b", json!([])).await, [json!("own")]);
+    client.expect("1").await;
+    client.expect("2").await;
+    assert_eq!(seen.lock().unwrap().as_str(), "abcdabcd");
+
+    assert_eq!((ns.off_any(), socket.off_any()), (2, 2));
+    assert_eq!((ns.off_any_outgoing(), socket.off_any_outgoing()), (2, 2));
+    assert!(ns.listeners_any().is_empty() && socket.listeners_any().is_empty());
+    assert!(ns.listeners_any_outgoing().is_empty() && socket.listeners_any_outgoing().is_empty());
+    assert!(ns.off_event("b") && !ns.off_event("b"));
+    assert_eq!(client.call("b", json!([])).await, [json!("own")]);
+    assert_eq!(seen.lock().unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn what_a_node_emits_to_the_others_never_reaches_itself() {
+    let running = Running::start(|server| {
+        server
+            .of("/")
+            .on_server_side("news", async |_| panic!("it is the only node"));
+    });
+    let ns = running.server.of("/");
+    assert_eq!(ns.server_side_emit("news", 1), Ok(()));
+    let answers = ns.server_side_emit_with_ack("news", 1).await;
+    let answers = answers.expect("written");
+    assert!(answers.found.is_empty() && answers.silent_nodes.is_empty());
+    for reserved in ["connect", "connection", "new_namespace"] {
+        let refused = ns.server_side_emit(reserved, ());
+        assert_eq!(refused, Err(sockeye::EmitError::Reserved(reserved.into())));
+    }
+    assert_eq!(running.metric("handler_panics").await, 0);
+}

@@ -16,5 +16,6 @@ mod plain;
 mod queues;
 mod recovery;
 mod returning;
+mod room_events;
 mod states;
 mod support;
