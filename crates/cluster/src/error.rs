@@ -1,4 +1,4 @@
-//! Why something was not stored or not recovered.
+//! Why something was not published, not stored or not recovered.
 
 use std::fmt;
 
@@ -10,6 +10,31 @@ pub enum StoreError {
     Unavailable,
     /// What should be stored is larger than the store's limits allow.
     TooLarge,
+}
+
+/// A bus could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusError {
+    kind: BusErrorKind,
+    detail: Option<Box<str>>,
+}
+
+/// The kinds of a [`BusError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BusErrorKind {
+    /// The engine cannot be reached, or the connection broke before it had answered.
+    Unavailable,
+    /// More waits to be published than the limit allows: this message was dropped.
+    Full,
+    /// The engine refuses this node: a wrong password, a missing right.
+    Denied,
+    /// The configuration cannot work, whatever is tried again.
+    Misconfigured,
+    /// This engine, or the format that it speaks, has no such thing.
+    Unsupported,
+    /// The bus was not started, or has ended.
+    Down,
 }
 
 /// Why a client is not recovered. It then gets a new session, as if it had never been there.
@@ -41,6 +66,67 @@ impl StoreError {
     /// Whether trying again later may help.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable)
+    }
+}
+
+impl BusError {
+    /// An error without more to say.
+    pub const fn new(kind: BusErrorKind) -> Self {
+        Self { kind, detail: None }
+    }
+
+    /// An error and what the engine or the configuration says about it. Never a secret.
+    pub fn with(kind: BusErrorKind, detail: impl Into<Box<str>>) -> Self {
+        Self {
+            kind,
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> BusErrorKind {
+        self.kind
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind, BusErrorKind::Unavailable)
+    }
+
+    /// Whether the message was dropped because too many wait already.
+    pub fn is_full(&self) -> bool {
+        matches!(self.kind, BusErrorKind::Full)
+    }
+
+    /// Whether the engine refuses this node or its configuration: trying again does not help.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self.kind,
+            BusErrorKind::Denied | BusErrorKind::Misconfigured | BusErrorKind::Unsupported
+        )
+    }
+}
+
+impl From<BusErrorKind> for BusError {
+    fn from(kind: BusErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            BusErrorKind::Unavailable => "the bus is unavailable",
+            BusErrorKind::Full => "too much waits to be published",
+            BusErrorKind::Denied => "the bus refuses this node",
+            BusErrorKind::Misconfigured => "the bus is misconfigured",
+            BusErrorKind::Unsupported => "the bus does not support this",
+            BusErrorKind::Down => "the bus is not running",
+        })?;
+        match &self.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -91,5 +177,6 @@ impl fmt::Display for NotRecovered {
     }
 }
 
+impl std::error::Error for BusError {}
 impl std::error::Error for StoreError {}
 impl std::error::Error for NotRecovered {}

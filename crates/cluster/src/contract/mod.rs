@@ -1,8 +1,10 @@
-//! The test suite that every [`Store`] must pass.
+//! The test suite that every [`Store`] must pass; that of every [`Bus`](crate::Bus) is in [`bus`].
 //!
 //! An implementation writes a [`Harness`] and calls [`all`] (or the functions one by one, for better
 //! names in the test report). Each function panics when the store breaks the promise it is named for.
 //! They use namespaces and pids of their own, so that they may share one store.
+
+pub mod bus;
 
 use std::future::Future;
 use std::sync::Arc;
