@@ -9,6 +9,7 @@ use sockeye_protocol::socketio::{Args, Packet};
 
 use crate::acks::AckFailure;
 use crate::arena::Key;
+use crate::message::Message;
 
 /// The types that the layer around a shard attaches to sessions, sockets and acknowledgements.
 ///
@@ -91,6 +92,13 @@ pub enum Effect<H: Host> {
         /// What has become of it here.
         change: RoomChange,
     },
+    /// Something has happened on a session that is watched.
+    Engine {
+        /// The session.
+        session: Key,
+        /// What.
+        event: EngineEvent,
+    },
     /// A connection that was not read may be read again.
     Resume {
         /// The session.
@@ -116,6 +124,7 @@ impl<H: Host> Debug for Effect<H> {
             } => write!(f, "Closed({session:?}, {reason:?})"),
             Effect::EndProbe { session } => write!(f, "EndProbe({session:?})"),
             Effect::Room { room, change, .. } => write!(f, "Room({room}, {change:?})"),
+            Effect::Engine { session, event } => write!(f, "Engine({session:?}, {event:?})"),
             Effect::Resume { session } => write!(f, "Resume({session:?})"),
         }
     }
@@ -134,6 +143,27 @@ pub enum RoomChange {
         /// As the last one.
         deleted: bool,
     },
+}
+
+/// What happens on an engine session: see [`Shard::watch`](crate::Shard::watch).
+#[derive(Clone, Debug)]
+pub enum EngineEvent {
+    /// A packet came: its type, as the digit of the protocol (`4` for every message), and its data.
+    Packet(u8, EngineData),
+    /// A packet was queued.
+    PacketCreated(Arc<Message>),
+    /// The client has answered a ping.
+    Heartbeat,
+    /// A WebSocket probes the session.
+    Upgrading,
+    /// The session has moved to that WebSocket.
+    Upgraded,
+    /// So many packets that waited are about to be written.
+    Flushing(usize),
+    /// Everything that waited has been written.
+    Drained,
+    /// The session is over.
+    Closed(CloseReason, &'static str),
 }
 
 /// A message of a raw engine session.

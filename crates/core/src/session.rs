@@ -54,6 +54,10 @@ pub struct Session<Io> {
     pub(crate) writing: Option<TimerId>,
     pub(crate) dirty: bool,
     pub(crate) paused: bool,
+    /// Somebody wants to know of everything that happens on it.
+    pub(crate) watched: bool,
+    /// Something was queued since everything had left; kept only while it is watched.
+    pub(crate) unsent: bool,
     /// The kernel refused bytes of this connection.
     pub blocked: bool,
     /// What waits to be written.

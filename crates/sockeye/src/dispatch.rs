@@ -69,6 +69,7 @@ pub(crate) fn execute(worker: &Arc<Worker>, server: &Arc<ServerInner>, effect: E
                 probe.close(close_code::NO_STATUS);
             }
         }
+        Effect::Engine { session, event } => worker.engine_watch.tell(server, session, event),
         Effect::Room { host, room, change } => {
             let namespace = host.namespace_inner();
             namespace.room_watch.tell(server, &host, room, change);

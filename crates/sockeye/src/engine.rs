@@ -10,6 +10,7 @@ use sockeye_core::{Class, EngineData, Message, Queued};
 use sockeye_protocol::engine::{CloseReason, Transport};
 use tokio::sync::mpsc;
 
+use crate::engine_handle::EngineHandle;
 use crate::error::EmitError;
 use crate::handshake::Handshake;
 use crate::net::Connection;
@@ -124,6 +125,11 @@ impl EngineSocket {
     /// As [`EngineSocket::send_text`].
     pub fn send_binary(&self, data: &[u8]) -> Result<(), EmitError> {
         self.send(Message::binary(data, Class::Normal))
+    }
+
+    /// The handle of the connection, to watch it and to close it from elsewhere.
+    pub fn handle(&self) -> EngineHandle {
+        EngineHandle::new(self.connection.clone())
     }
 
     /// The first request.

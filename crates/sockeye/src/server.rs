@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use crate::config::{Config, ServerBuilder};
 use crate::dispatch::{CatchPanic, panicked};
 use crate::engine::EngineSocket;
+use crate::engine_handle::EngineHandle;
 use crate::extract::DisconnectReason;
 use crate::http::{
     EngineRequest, HandshakeHook, HandshakeRequest, HandshakeResponse, Refusal, RefusedRequest,
@@ -72,6 +74,7 @@ type Predicate = Arc<dyn Fn(String, Args) -> BoxFuture<bool> + Send + Sync>;
 type Fallback = Arc<dyn Fn(Request<()>) -> BoxFuture<Response<Bytes>> + Send + Sync>;
 type RefusalWatcher = Arc<dyn Fn(RefusedRequest<'_>) + Send + Sync>;
 type NamespaceWatcher = Arc<dyn Fn(Namespace) + Send + Sync>;
+type EngineWatcher = Arc<dyn Fn(EngineHandle) + Send + Sync>;
 type EngineHandler = Arc<dyn Fn(EngineSocket) -> BoxFuture<()> + Send + Sync>;
 type WebSocketHandler = Arc<dyn Fn(WebSocket) -> BoxFuture<()> + Send + Sync>;
 
@@ -80,6 +83,7 @@ type WebSocketHandler = Arc<dyn Fn(WebSocket) -> BoxFuture<()> + Send + Sync>;
 struct Watchers {
     refused: Vec<RefusalWatcher>,
     namespaces: Vec<NamespaceWatcher>,
+    engine: Vec<EngineWatcher>,
 }
 
 struct Parent {
@@ -265,6 +269,12 @@ impl Server {
         watcher: impl Fn(RefusedRequest<'_>) + Send + Sync + 'static,
     ) {
         self.0.watchers.write().refused.push(Arc::new(watcher));
+    }
+
+    /// Is told of every Engine.IO session that is opened, raw ones included, before anything has
+    /// come on it: what happens later is told to [`EngineHandle::on_event`].
+    pub fn on_engine_connection(&self, watcher: impl Fn(EngineHandle) + Send + Sync + 'static) {
+        self.0.watchers.write().engine.push(Arc::new(watcher));
     }
 
     /// Is told of every namespace that is made because a client asked for it.
@@ -567,6 +577,20 @@ impl ServerInner {
                 context,
                 upgrade,
             });
+        }
+    }
+
+    /// Tells whoever watches of a session that was opened.
+    pub(crate) fn session_opened(self: &Arc<Self>, connection: &Arc<Connection>) {
+        if self.watchers.read().engine.is_empty() {
+            return;
+        }
+        let watchers = self.watchers.read().engine.clone();
+        for watcher in watchers {
+            let handle = EngineHandle::new(connection.clone());
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| watcher(handle))) {
+                panicked(self, "a watcher of connections", &*panic);
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::broadcast::Broadcast;
 use crate::emitter::Emitter;
+use crate::engine_handle::EngineHandle;
 use crate::error::{AckError, EmitError};
 use crate::handshake::Handshake;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
@@ -143,6 +144,11 @@ impl Socket {
     /// The first request of its session.
     pub fn handshake(&self) -> &Handshake {
         &self.0.connection.handshake
+    }
+
+    /// The connection that carries it, with its other namespaces: Node's `socket.conn`.
+    pub fn engine(&self) -> EngineHandle {
+        EngineHandle::new(self.0.connection.clone())
     }
 
     /// What the client gave as `auth` when it connected, as a `T`.

@@ -11,7 +11,7 @@ use sockeye_protocol::engine::{
 use sockeye_protocol::socketio::Decoder;
 
 use crate::arena::Key;
-use crate::host::{Effect, EngineData, Host};
+use crate::host::{Effect, EngineData, EngineEvent, Host};
 use crate::message::{Class, Message};
 use crate::outbound::Outbound;
 use crate::session::{Kind, Session, Upgrading};
@@ -63,6 +63,8 @@ impl<H: Host> Shard<H> {
             writing: None,
             dirty: false,
             paused: false,
+            watched: false,
+            unsent: false,
             blocked: false,
             out: Outbound::counted_in(&self.backlog),
             io,
@@ -136,7 +138,7 @@ impl<H: Host> Shard<H> {
         if !session.engine.poll_pending() || session.out.is_empty() {
             return None;
         }
-        let mut payload = PayloadWriter::new();
+        let (mut payload, waiting) = (PayloadWriter::new(), session.out.len());
         while let Some(message) = session.out.front().cloned() {
             if !payload.is_empty() && payload.len() + message.cost() * 4 / 3 > max {
                 break;
@@ -152,6 +154,10 @@ impl<H: Host> Shard<H> {
             session.out.pop();
         }
         session.engine.poll_answered();
+        if session.watched {
+            let taken = waiting - session.out.len();
+            self.noted(key, EngineEvent::Flushing(taken));
+        }
         self.write_progressed(key);
         Some(payload.finish())
     }
@@ -241,6 +247,7 @@ impl<H: Host> Shard<H> {
         let probing = session.engine.is_upgrading();
         match session.engine.probe_packet(&packet) {
             ProbeAction::SendProbePong => {
+                self.note(key, EngineEvent::Upgrading);
                 self.free_poll(key);
                 ProbeReply::Pong
             }
@@ -314,6 +321,13 @@ impl<H: Host> Shard<H> {
     /// Over polling the end is told by a poll of its own: a stock client that found it behind
     /// packets in one answer would close before it has looked at them.
     pub fn drained(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if session.unsent && session.out.is_empty() {
+            session.unsent = false;
+            self.noted(key, EngineEvent::Drained);
+        }
         let Some(session) = self.sessions.get(key) else {
             return;
         };
@@ -346,6 +360,9 @@ impl<H: Host> Shard<H> {
         self.forget_session_id(key, &session.id);
         self.stats.sessions_closed += 1;
         self.raw_sessions -= usize::from(session.kind == Kind::Raw);
+        if session.watched {
+            self.noted(key, EngineEvent::Closed(reason, detail));
+        }
         self.effects.push_back(Effect::Closed {
             session: key,
             io: session.io,
@@ -412,12 +429,54 @@ impl<H: Host> Shard<H> {
         }
     }
 
+    /// Tells of everything that happens on a session from now on: see [`Effect::Engine`]. False
+    /// when it is over.
+    pub fn watch(&mut self, key: Key) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        session.watched = true;
+        session.unsent = !session.out.is_empty();
+        true
+    }
+
+    /// Tells of a session no more.
+    pub fn unwatch(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            (session.watched, session.unsent) = (false, false);
+        }
+    }
+
+    /// Tells of an event of a session, if it is watched.
+    fn note(&mut self, key: Key, event: EngineEvent) {
+        if self
+            .sessions
+            .get(key)
+            .is_some_and(|session| session.watched)
+        {
+            self.noted(key, event);
+        }
+    }
+
+    /// Tells of an event of a session that is watched.
+    pub(crate) fn noted(&mut self, session: Key, event: EngineEvent) {
+        self.effects.push_back(Effect::Engine { session, event });
+    }
+
     /// Takes in one engine packet; false when the session is over.
     fn engine_packet(&mut self, key: Key, packet: &Packet<'_>) -> bool {
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
         self.stats.packets_in += 1;
+        if session.watched {
+            let (kind, data) = seen(packet);
+            let event = EngineEvent::Packet(kind, data);
+            self.effects.push_back(Effect::Engine {
+                session: key,
+                event,
+            });
+        }
         match session.engine.packet(packet) {
             PacketAction::Deliver => match (session.kind, packet) {
                 (Kind::SocketIo, Packet::Message(text)) => self.socketio_text(key, text),
@@ -434,7 +493,10 @@ impl<H: Host> Shard<H> {
                 }
                 _ => {}
             },
-            PacketAction::PongAccepted => self.rearm_after_pong(key),
+            PacketAction::PongAccepted => {
+                self.note(key, EngineEvent::Heartbeat);
+                self.rearm_after_pong(key);
+            }
             PacketAction::Close(reason) => {
                 if reason == CloseReason::ParseError {
                     self.stats.parse_errors += 1;
@@ -448,6 +510,7 @@ impl<H: Host> Shard<H> {
 
     fn switched(&mut self, key: Key, deadline: Deadline) {
         self.stats.upgrades += 1;
+        self.note(key, EngineEvent::Upgraded);
         self.write_progressed(key);
         self.end_upgrade(key);
         match deadline {
@@ -455,5 +518,20 @@ impl<H: Host> Shard<H> {
             Deadline::Pong => self.arm_heartbeat(key, self.config.ping_timeout),
         }
         self.mark_dirty(key);
+    }
+}
+
+/// A packet that came, as it is told of.
+fn seen(packet: &Packet<'_>) -> (u8, EngineData) {
+    let text = |kind: u8, data: &str| (kind, EngineData::Text(data.into()));
+    match packet {
+        Packet::Open(data) => text(b'0', data),
+        Packet::Close => text(b'1', ""),
+        Packet::Ping(data) => text(b'2', data),
+        Packet::Pong(data) => text(b'3', data),
+        Packet::Message(data) => text(b'4', data),
+        Packet::Binary(data) => (b'4', EngineData::Binary(Bytes::copy_from_slice(data))),
+        Packet::Upgrade => text(b'5', ""),
+        Packet::Noop => text(b'6', ""),
     }
 }

@@ -14,11 +14,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use sockeye_protocol::engine::{CloseReason, SessionId, SocketId};
+use sockeye_protocol::engine::{CloseReason, SessionId, SocketId, Transport};
 
 use crate::arena::{Arena, Key};
 use crate::config::Config;
-use crate::host::{AckWaiter, Effect, Host};
+use crate::host::{AckWaiter, Effect, EngineEvent, Host};
 use crate::message::{Class, Message};
 use crate::outbound::{Backlog, Queued};
 use crate::session::Session;
@@ -142,6 +142,14 @@ impl<H: Host> Shard<H> {
             if let Some(session) = self.sessions.get_mut(*key) {
                 session.dirty = false;
                 into.push(*key);
+                if session.unsent && !session.blocked && !session.out.is_empty() {
+                    // A poll is answered elsewhere, and tells then.
+                    if session.engine.transport() == Transport::WebSocket {
+                        let event = EngineEvent::Flushing(session.out.len());
+                        let session = *key;
+                        self.effects.push_back(Effect::Engine { session, event });
+                    }
+                }
             }
         }
         self.dirty.clear();
@@ -251,6 +259,14 @@ impl<H: Host> Shard<H> {
         self.stats.total_queue_refusals += u64::from(full && queued != Queued::Queued);
         if queued == Queued::Queued {
             self.stats.packets_out += 1;
+            if session.watched && !message.is_frame_control() {
+                session.unsent = true;
+                let event = EngineEvent::PacketCreated(message.clone());
+                self.effects.push_back(Effect::Engine {
+                    session: key,
+                    event,
+                });
+            }
             if !session.dirty {
                 session.dirty = true;
                 self.dirty.push(key);
@@ -390,7 +406,6 @@ fn id_hash(id: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use sockeye_protocol::engine::Transport;
     use sockeye_protocol::socketio::Args;
 
     use super::*;

@@ -11,3 +11,4 @@ mod queues;
 mod rooms;
 mod support;
 mod upgrade;
+mod watch;

@@ -309,6 +309,7 @@ pub(crate) fn open_session(
         key
     });
     slot.fill();
+    server.session_opened(&connection);
     if let (Some(socket), Route::Engine(handler)) = (application, route) {
         let (inner, handler) = (server.clone(), handler.clone());
         worker.spawn(guarded(inner, "an engine handler", async move {

@@ -22,6 +22,7 @@ use sockeye_core::{Config, Key, Message, Queued, Shard};
 use sockeye_protocol::engine::CloseReason;
 use tokio::sync::oneshot;
 
+use crate::engine_handle::EngineWatch;
 use crate::net::Net;
 use crate::server::ServerInner;
 
@@ -56,6 +57,8 @@ pub(crate) struct Worker {
     inbox_bytes: AtomicUsize,
     /// A broadcast had no room in the inbox: everybody here is sent away.
     overrun: AtomicBool,
+    /// Those who want to know what happens on sessions of this worker.
+    pub(crate) engine_watch: EngineWatch,
 }
 
 /// What one broadcast in an inbox costs beside its message.
@@ -78,6 +81,7 @@ impl Worker {
             tasks: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),
             overrun: AtomicBool::new(false),
+            engine_watch: EngineWatch::default(),
         }
     }
 

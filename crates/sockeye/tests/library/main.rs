@@ -5,6 +5,7 @@ mod broadcast;
 mod closing;
 mod compression;
 mod drips;
+mod engine_events;
 mod extractors;
 mod faults;
 mod flow;
