@@ -4,6 +4,7 @@ mod help;
 mod scenarios;
 
 pub use help::help;
+pub(crate) use help::what_it_shows;
 
 use crate::plan::Plan;
 use crate::target::{Protocol, Target};
@@ -142,6 +143,12 @@ const FLAGS: &[Flag] = &[
         "server process whose CPU and memory to read",
     ),
     flag("json", "", "", "print the report as JSON, not as a table"),
+    flag(
+        "html",
+        "FILE",
+        "",
+        "also write the report as a page with plots",
+    ),
     flag("quiet", "", "", "show no progress"),
     flag("help", "", "", "explain the scenario and its flags"),
 ];
@@ -269,7 +276,7 @@ impl Values {
     fn output(&self) -> Output {
         Output {
             json: self.get("json").is_some(),
-            html: None,
+            html: self.get("html").map(PathBuf::from),
             quiet: self.get("quiet").is_some(),
         }
     }

@@ -6,7 +6,9 @@ use crate::live::Live;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::run::run;
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Status of a run that could not take place.
@@ -34,12 +36,21 @@ pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
 }
 
 fn load(plan: &Plan, output: &Output) -> io::Result<u8> {
+    // Before hours of load, not after them.
+    let page = match &output.html {
+        None => None,
+        Some(path) => Some(File::create(path).map_err(|error| at(path, error))?),
+    };
     let mut live = Live::new(plan, output.quiet);
     let result = run(plan, &mut |progress| live.show(progress));
     live.clear();
     match result {
         Ok(report) => {
             print(&text(&report, output)?)?;
+            if let (Some(mut page), Some(path)) = (page, &output.html) {
+                let written = page.write_all(report.html().as_bytes());
+                written.map_err(|error| at(path, error))?;
+            }
             Ok(report.outcome().status())
         }
         Err(error) => {
@@ -60,6 +71,10 @@ fn text(report: &Report, output: &Output) -> io::Result<String> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
     Ok(text)
+}
+
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The error and what is behind it.

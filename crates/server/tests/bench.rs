@@ -8,7 +8,7 @@ use sockeye_websocket::{Event, Input, Limits, Reader, Role, text_frame};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use support::server::Server;
-use support::{Finished, sockeye};
+use support::{Finished, TempFile, sockeye};
 
 /// Status of a result that the generator limited: on a busy machine nobody can help it.
 const NOT_VALID: i32 = 8;
@@ -110,6 +110,28 @@ fn mistakes_are_explained() {
     );
     let pid = bench("echo", url, "--pid 4294967295");
     assert_eq!(pid.status, 1, "{pid:?}");
+}
+
+#[test]
+fn the_page_is_written_or_the_run_does_not_begin() {
+    let server = Server::start(&[]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let file = TempFile::new("report.html", "");
+    let flags = format!("{SHORT} --html {}", file.path().display());
+    let done = bench("echo", &url, &flags);
+    assert!(matches!(done.status, 0 | NOT_VALID), "{done:?}");
+    let page = std::fs::read_to_string(file.path()).expect("a page");
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains(&format!("127.0.0.1:{}", server.port)));
+
+    let flags = format!("{SHORT} --html /nowhere/at/all.html");
+    let done = bench("echo", &url, &flags);
+    assert_eq!((done.status, done.stdout.as_str()), (1, ""), "{done:?}");
+    assert!(
+        done.stderr.contains("/nowhere/at/all.html"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]

@@ -44,6 +44,11 @@ const ECHO: &str = "It must acknowledge the event `echo` with its argument. With
 const NOTHING: &str = "With a room (--room, `bench` unless changed) it must acknowledge the event `join`;\n\
                        \x20   --room '' joins none. `sockeye serve` does.";
 
+const BROADCAST: &str = "It must send the event `broadcast` on, with its argument, to every connection of the\n\
+                         \x20   namespace, the sender included. With Node.js:\n\
+                         \x20     io.on(\"connection\", (socket) => socket.on(\"broadcast\", (data) => io.emit(\"broadcast\", data)));\n\
+                         \x20   --event NAME names another event.";
+
 const LESSONS: &[Lesson] = &[
     Lesson {
         scenario: "idle",
@@ -81,11 +86,47 @@ const LESSONS: &[Lesson] = &[
         shows: "How fast one message reaches many: time to each receiver and to the last of them, and\n\
                 \x20   the CPU per delivery (with --pid). With --window it is as fast as the server goes, with\n\
                 \x20   --rate it is on a schedule. Every receiver is checked for loss, order and duplicates.",
-        needs: "It must send the event `broadcast` on, with its argument, to every connection of the\n\
-                \x20   namespace, the sender included. With Node.js:\n\
-                \x20     io.on(\"connection\", (socket) => socket.on(\"broadcast\", (data) => io.emit(\"broadcast\", data)));\n\
-                \x20   --event NAME names another event.",
+        needs: BROADCAST,
         example: "fanout --url http://127.0.0.1:3000 --connections 1000 --rate 20 --duration 10s",
+    },
+    Lesson {
+        scenario: "ramp",
+        shows: "Where the limits are: connections rise in steps, each is held, and each has its own\n\
+                \x20   figures: set-up, errors, latency of messages (with --rate), the server's CPU and memory\n\
+                \x20   (with --pid). The step at which one of them bends is the limit to plan with.",
+        needs: ECHO,
+        example: "ramp --url http://127.0.0.1:3000 --connections 10000 --steps 10 --hold 10s --rate 0.1",
+    },
+    Lesson {
+        scenario: "spike",
+        shows: "Whether a burst does lasting harm: a base load, then at once many more connections or\n\
+                \x20   messages, then the base load again. Figures before, during and after, and how long after\n\
+                \x20   the spike latency was back to normal.",
+        needs: ECHO,
+        example: "spike --url http://127.0.0.1:3000 --connections 500 --rate 500 --spike-connections 2000",
+    },
+    Lesson {
+        scenario: "soak",
+        shows: "What only hours show: leaks and slow decay. Samples of memory (with --pid) and latency\n\
+                \x20   make a robust slope; drift beyond the limit makes the exit status 6.",
+        needs: ECHO,
+        example: "soak --url http://127.0.0.1:3000 --connections 200 --rate 200 --duration 4h --pid 4711",
+    },
+    Lesson {
+        scenario: "churn",
+        shows: "What coming and going costs: while the number of connections is held, some leave at\n\
+                \x20   random, properly or by a cut, and as many come. Shows the time of set-up under that load,\n\
+                \x20   and with --pid whether memory comes back.",
+        needs: NOTHING,
+        example: "churn --url http://127.0.0.1:3000 --connections 2000 --per-second 200 --duration 1m",
+    },
+    Lesson {
+        scenario: "slow",
+        shows: "Whether slow readers hurt the others: a share of the receivers of a fan-out reads slowly\n\
+                \x20   or not at all. Latency and faults are those of the others; how many of the slow ones the\n\
+                \x20   server closed, and with --pid what it kept for them, tells how it is bounded.",
+        needs: BROADCAST,
+        example: "slow --url http://127.0.0.1:3000 --connections 500 --share 0.1 --rate 50 --duration 20s",
     },
 ];
 
@@ -100,6 +141,13 @@ pub fn help(scenario: Option<&str>) -> String {
         Some((name, short)) => of_scenario(name, short),
         None => overview(),
     }
+}
+
+/// What a scenario shows, as running text.
+pub(crate) fn what_it_shows(scenario: &str) -> Option<String> {
+    let lesson = LESSONS.iter().find(|lesson| lesson.scenario == scenario)?;
+    let words: Vec<&str> = lesson.shows.split_whitespace().collect();
+    Some(words.join(" ").replace('`', ""))
 }
 
 fn overview() -> String {

@@ -1,8 +1,12 @@
 //! What a run found.
 
+mod details;
+mod html;
 mod machine;
 mod outcome;
 mod parameters;
+#[cfg(test)]
+mod sample;
 mod table;
 pub(crate) mod text;
 mod validity;
@@ -233,5 +237,78 @@ impl Report {
         } else {
             Outcome::Clean
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample::sample;
+    use super::*;
+    use serde_json::Value;
+
+    /// Every member with the kind of its value, lists by their first element.
+    fn shape(path: &str, value: &Value, lines: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    shape(&format!("{path}.{name}"), value, lines);
+                }
+            }
+            Value::Array(list) => {
+                for first in list.first() {
+                    shape(&format!("{path}[]"), first, lines);
+                }
+            }
+            Value::Null => lines.push(format!("{path}: null")),
+            Value::Bool(_) => lines.push(format!("{path}: bool")),
+            Value::Number(_) => lines.push(format!("{path}: number")),
+            Value::String(_) => lines.push(format!("{path}: string")),
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_shape_that_is_promised() {
+        let mut lines = Vec::new();
+        shape("", &serde_json::to_value(sample()).unwrap(), &mut lines);
+        golden(
+            "report.shape",
+            include_str!("golden/report.shape"),
+            &lines.join("\n"),
+        );
+    }
+
+    #[test]
+    fn the_table_looks_as_it_should() {
+        golden(
+            "report.table",
+            include_str!("golden/report.table"),
+            &sample().to_string(),
+        );
+    }
+
+    /// `UPDATE_GOLDEN=1` writes what is, for review.
+    fn golden(name: &str, expected: &str, actual: &str) {
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/golden");
+            std::fs::write(format!("{folder}/{name}"), actual).unwrap();
+        } else {
+            assert_eq!(actual.trim_end(), expected.trim_end(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_gravest_decides() {
+        let mut report = sample();
+        assert_eq!(report.outcome(), Outcome::Faults);
+        report.faults = Faults::default();
+        assert_eq!(report.outcome(), Outcome::Errors);
+        report.errors = Errors::default();
+        assert_eq!(report.outcome(), Outcome::Errors, "not all are back");
+        report.reconnect = None;
+        assert_eq!(report.outcome(), Outcome::Drift);
+        report.drift = None;
+        assert_eq!(report.outcome(), Outcome::NotValid);
+        report.generator.validity = Validity::Valid;
+        assert_eq!(report.outcome(), Outcome::Clean);
     }
 }

@@ -82,6 +82,11 @@ impl Parameters {
     }
 }
 
+/// A number as it was given: without a fraction if it has none.
+fn exact(value: f64) -> String {
+    value.to_string()
+}
+
 fn words(name: &str, value: &Value, parts: &mut Vec<String>) {
     let plain = name.replace('_', " ");
     match value {
@@ -93,6 +98,10 @@ fn words(name: &str, value: &Value, parts: &mut Vec<String>) {
         Value::Null | Value::Bool(false) => {}
         Value::Bool(true) => parts.push(plain),
         Value::String(text) => parts.push(format!("{plain} {text}")),
+        Value::Number(number) => {
+            let plain_number = number.as_f64().map_or_else(String::new, exact);
+            parts.push(format!("{plain} {plain_number}"));
+        }
         value => parts.push(format!("{plain} {value}")),
     }
 }

@@ -12,6 +12,13 @@ impl fmt::Display for Report {
         self.connections(&mut page);
         self.messages(&mut page);
         self.latencies(&mut page);
+        self.phases(&mut page);
+        for (title, rows) in self.details() {
+            page.heading(title);
+            for (label, text) in rows {
+                page.line(label, &text);
+            }
+        }
         self.server(&mut page);
         self.troubles(&mut page);
         self.generator(&mut page);
@@ -22,17 +29,17 @@ impl fmt::Display for Report {
 
 /// Lines of a label and its text, under headings.
 #[derive(Default)]
-pub(super) struct Page(String);
+struct Page(String);
 
 /// Width of a label.
 const LABEL: usize = 16;
 /// Width of a figure in a table of percentiles.
-const FIGURE: usize = 10;
+const FIGURE: usize = 11;
 /// Where long texts are broken.
 const WIDTH: usize = 96;
 
 impl Page {
-    pub(super) fn heading(&mut self, text: &str) {
+    fn heading(&mut self, text: &str) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
@@ -41,7 +48,7 @@ impl Page {
     }
 
     /// A label and its text; a long text goes on below itself.
-    pub(super) fn line(&mut self, label: &str, text: &str) {
+    fn line(&mut self, label: &str, text: &str) {
         // Writing to a String cannot fail, here and below.
         let _ = write!(self.0, "  {label:<LABEL$}");
         let mut column = 0;
@@ -60,30 +67,40 @@ impl Page {
         self.0.push('\n');
     }
 
-    fn percentile_head(&mut self, title: &str) {
+    /// A heading with the names of columns.
+    fn columns(&mut self, title: &str, names: &[&str]) {
         self.heading(title);
         self.0.pop();
         let pad = (LABEL + 2).saturating_sub(title.chars().count());
         let _ = write!(self.0, "{:pad$}", "");
-        for name in ["p50", "p90", "p99", "p99.9", "max", "mean", "count"] {
+        for name in names {
             let _ = write!(self.0, "{name:>FIGURE$}");
         }
         self.0.push('\n');
     }
 
-    fn percentiles(&mut self, label: &str, figures: &Percentiles) {
+    /// A label and its figures below the names of columns.
+    fn figures(&mut self, label: &str, figures: &[String]) {
+        let label: String = label.chars().take(LABEL).collect();
         let _ = write!(self.0, "  {label:<LABEL$}");
-        for value in [
+        for figure in figures {
+            let _ = write!(self.0, "{figure:>FIGURE$}");
+        }
+        self.0.push('\n');
+    }
+
+    fn percentiles(&mut self, label: &str, figures: &Percentiles) {
+        let values = [
             figures.p50_ms,
             figures.p90_ms,
             figures.p99_ms,
             figures.p999_ms,
             figures.max_ms,
             figures.mean_ms,
-        ] {
-            let _ = write!(self.0, "{:>FIGURE$}", milliseconds(value));
-        }
-        let _ = writeln!(self.0, "{:>FIGURE$}", grouped(figures.count));
+        ];
+        let mut texts: Vec<String> = values.into_iter().map(milliseconds).collect();
+        texts.push(grouped(figures.count));
+        self.figures(label, &texts);
     }
 }
 
@@ -167,7 +184,10 @@ impl Report {
     }
 
     fn latencies(&self, page: &mut Page) {
-        page.percentile_head("Latency, ms");
+        page.columns(
+            "Latency, ms",
+            &["p50", "p90", "p99", "p99.9", "max", "mean", "count"],
+        );
         page.percentiles("set-up", &self.setup.latency);
         if self.load.latency.count > 0 {
             page.percentiles("message", &self.load.latency);
@@ -177,6 +197,41 @@ impl Report {
         }
         if self.generator.late.count > 0 {
             page.percentiles("sent late by", &self.generator.late);
+        }
+    }
+
+    fn phases(&self, page: &mut Page) {
+        if self.phases.is_empty() {
+            return;
+        }
+        page.columns(
+            "Phases",
+            &[
+                "seconds",
+                "ready",
+                "errors",
+                "per second",
+                "p50 ms",
+                "p99 ms",
+                "cores",
+            ],
+        );
+        for phase in &self.phases {
+            let each = phase.received as f64 / phase.seconds.max(1e-9);
+            page.figures(
+                &phase.name,
+                &[
+                    short(phase.seconds),
+                    grouped(phase.connections.into()),
+                    grouped(phase.errors),
+                    rate(each),
+                    milliseconds(phase.latency.p50_ms),
+                    milliseconds(phase.latency.p99_ms),
+                    phase
+                        .server_cores
+                        .map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}")),
+                ],
+            );
         }
     }
 
