@@ -255,7 +255,7 @@ mod tests {
                 }
             }
             Value::Array(list) => {
-                for first in list.first() {
+                if let Some(first) = list.first() {
                     shape(&format!("{path}[]"), first, lines);
                 }
             }
