@@ -38,7 +38,7 @@ pub enum Effect<H: Host> {
         /// The namespace it wants to join.
         namespace: Box<str>,
         /// Its `auth` payload: a raw object, or nothing.
-        auth: Option<Args>,
+        auth: Option<Box<Args>>,
     },
     /// An event to handle. The socket is busy until `next_event` is called.
     Event {
@@ -46,8 +46,8 @@ pub enum Effect<H: Host> {
         socket: Key,
         /// Its handle.
         host: H::Socket,
-        /// The event.
-        packet: Packet,
+        /// The event; in a box because it is handed on several times.
+        packet: Box<Packet>,
     },
     /// A message of a raw engine session.
     Message {

@@ -29,7 +29,7 @@ const HEADER_ROOM: usize = 10;
 /// WebSocket frame and the polling text are the same bytes, seen through different windows.
 #[derive(Debug)]
 pub struct Message {
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     frame_at: u8,
     opcode: u8,
     class: Class,
@@ -54,14 +54,15 @@ pub struct MessageBuilder {
 }
 
 impl MessageBuilder {
-    /// A text message; the Engine.IO type digit is part of what the caller writes.
-    pub fn text() -> Self {
-        Self::with_capacity(118, TEXT)
+    /// A text message of about `capacity` bytes; the Engine.IO type digit is part of what the
+    /// caller writes.
+    pub fn text(capacity: usize) -> Self {
+        Self::with_capacity(capacity, TEXT)
     }
 
     /// A binary message (the msgpack parser); Engine.IO v4 gives it no prefix.
-    pub fn binary() -> Self {
-        Self::with_capacity(118, BINARY)
+    pub fn binary(capacity: usize) -> Self {
+        Self::with_capacity(capacity, BINARY)
     }
 
     fn with_capacity(capacity: usize, opcode: u8) -> Self {
@@ -79,6 +80,10 @@ impl MessageBuilder {
     pub fn build(mut self, class: Class, compress: bool, attachments: &[Bytes]) -> Message {
         let (header, header_len) = frame_header(self.opcode, self.buffer.len() - HEADER_ROOM);
         let frame_at = HEADER_ROOM - header_len as usize;
+        if self.buffer.capacity() - self.buffer.len() > 64 {
+            // It may wait in queues for long; a little too much room is cheaper than a copy.
+            self.buffer.shrink_to_fit();
+        }
         self.buffer[frame_at..HEADER_ROOM].copy_from_slice(&header[..header_len as usize]);
         let attachments = (!attachments.is_empty()).then(|| {
             attachments
@@ -90,7 +95,7 @@ impl MessageBuilder {
                 .collect()
         });
         Message {
-            buffer: self.buffer.into_boxed_slice(),
+            buffer: self.buffer,
             frame_at: frame_at as u8,
             opcode: self.opcode,
             class,
@@ -127,7 +132,7 @@ fn frame_header(opcode: u8, len: usize) -> ([u8; HEADER_ROOM], u8) {
 impl Message {
     /// A text message of `payload`, Engine.IO type digit included.
     pub fn text(payload: &str, class: Class) -> Self {
-        let mut builder = MessageBuilder::text();
+        let mut builder = MessageBuilder::text(payload.len());
         builder.buffer.extend_from_slice(payload.as_bytes());
         builder.build(class, false, &[])
     }
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn attachments_follow_as_binary_frames() {
-        let mut builder = MessageBuilder::text();
+        let mut builder = MessageBuilder::text(0);
         builder.buffer().extend_from_slice(b"451-[]");
         let message = builder.build(
             Class::Normal,

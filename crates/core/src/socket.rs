@@ -14,7 +14,7 @@ pub struct Socket<H: Host> {
     pub(crate) session: Key,
     pub(crate) space: u32,
     pub(crate) host: H::Socket,
-    pub(crate) inbound: Inbound<Packet>,
+    pub(crate) inbound: Inbound<Box<Packet>>,
     pub(crate) acks: Acks<H::Waiter>,
     /// The disconnect handlers run; nothing is delivered any more.
     pub(crate) leaving: bool,

@@ -42,17 +42,23 @@ impl Text {
     ///
     /// As slicing a `str`: when the range is out of bounds or cuts a character.
     pub fn slice(&self, part: Range<usize>) -> Self {
-        match &self.0 {
+        self.clone().into_slice(part)
+    }
+
+    /// As [`Text::slice`], of a text that is needed no more.
+    ///
+    /// # Panics
+    ///
+    /// As [`Text::slice`].
+    pub fn into_slice(self, part: Range<usize>) -> Self {
+        match self.0 {
             Repr::Static(text) => Self(Repr::Static(&text[part])),
             Repr::Shared { buf, range } => {
                 let cut = range.start + part.start..range.start + part.end;
                 assert!(cut.end <= range.end, "the slice ends behind the text");
                 // Checks that both ends are character boundaries.
                 let _ = &buf[cut.clone()];
-                Self(Repr::Shared {
-                    buf: Arc::clone(buf),
-                    range: cut,
-                })
+                Self(Repr::Shared { buf, range: cut })
             }
         }
     }

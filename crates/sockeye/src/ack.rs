@@ -61,8 +61,8 @@ impl IntoReply for Reply {
 }
 
 impl IntoReply for () {
-    fn into_reply(self, parser: Parser) -> Reply {
-        answer(().to_args(parser))
+    fn into_reply(self, _: Parser) -> Reply {
+        Reply::Answer(Args::new())
     }
 }
 

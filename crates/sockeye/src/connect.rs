@@ -23,9 +23,9 @@ pub(crate) async fn connect(
     server: Arc<ServerInner>,
     session: Key,
     name: Box<str>,
-    auth: Option<Args>,
+    auth: Option<Box<Args>>,
 ) {
-    let auth = auth.unwrap_or_default();
+    let auth = auth.map_or_else(Args::new, |auth| *auth);
     let Some(namespace) = server.find_namespace(&name, &auth, &worker).await else {
         server.metrics.connects_refused.add(1);
         return refuse(

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn message(len: usize) -> Message {
-        let mut builder = MessageBuilder::text();
+        let mut builder = MessageBuilder::text(len);
         builder.buffer().extend(std::iter::repeat_n(b'x', len));
         builder.build(Class::Normal, true, &[])
     }

@@ -10,10 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 use std::time::Duration;
 
 use sockeye_core::{Effect, EngineData, Key};
+use sockeye_protocol::Text;
 use sockeye_protocol::engine::CloseReason;
 use sockeye_protocol::socketio::{Args, Packet, ToArgs};
 use sockeye_websocket::close_code;
@@ -30,7 +31,13 @@ use crate::socket::{Socket, SocketState};
 use crate::worker::{Signal, Worker};
 
 /// Does one thing a shard has asked for.
-pub(crate) fn execute(worker: &Arc<Worker>, server: &Arc<ServerInner>, effect: Effect<Net>) {
+///
+/// Returns what it asks for next, where that is known already.
+pub(crate) fn execute(
+    worker: &Arc<Worker>,
+    server: &Arc<ServerInner>,
+    effect: Effect<Net>,
+) -> Option<Effect<Net>> {
     match effect {
         Effect::Connect {
             session,
@@ -45,7 +52,7 @@ pub(crate) fn execute(worker: &Arc<Worker>, server: &Arc<ServerInner>, effect: E
             socket,
             host,
             packet,
-        } => handle(worker, server, socket, host, packet),
+        } => return handle(worker, server, socket, host, packet),
         Effect::Message { session, data } => deliver_raw(worker, session, data),
         Effect::Disconnecting {
             socket,
@@ -84,6 +91,7 @@ pub(crate) fn execute(worker: &Arc<Worker>, server: &Arc<ServerInner>, effect: E
             }
         }),
     }
+    None
 }
 
 /// Polls a job once where it stands, and spawns it if it has to wait.
@@ -106,26 +114,31 @@ fn run(
     }
 }
 
-/// Handles an event, and those that wait behind it.
+/// Handles an event, and those that wait behind it; returns what the shard asks for next.
 fn handle(
     worker: &Arc<Worker>,
     server: &Arc<ServerInner>,
     key: Key,
     socket: Socket,
-    packet: Packet,
-) {
-    let mut next = Some(packet);
-    while let Some(packet) = next {
-        let mut running = Running::start(server, &socket, packet);
-        let mut cx = TaskContext::from_waker(Waker::noop());
-        if Pin::new(&mut running).poll(&mut cx).is_pending() {
+    mut packet: Box<Packet>,
+) -> Option<Effect<Net>> {
+    loop {
+        if let Some(running) = start(server, &socket, packet) {
             let (worker, server) = (worker.clone(), server.clone());
             worker
                 .clone()
                 .spawn(handle_rest(worker, server, key, socket, running));
-            return;
+            return None;
         }
-        next = worker.call(|shard| shard.next_event(key));
+        // The next event, or else the next effect: one visit to the shard for both.
+        let (event, effect) = worker.call(|shard| match shard.next_event(key) {
+            Some(event) => (Some(event), None),
+            None => (None, shard.next_effect()),
+        });
+        match event {
+            Some(event) => packet = event,
+            None => return effect,
+        }
     }
 }
 
@@ -139,7 +152,9 @@ async fn handle_rest(
     running.await;
     worker.pump(&server);
     while let Some(packet) = worker.call(|shard| shard.next_event(key)) {
-        Running::start(&server, &socket, packet).await;
+        if let Some(running) = start(&server, &socket, packet) {
+            running.await;
+        }
         worker.pump(&server);
     }
     worker.pump(&server);
@@ -153,112 +168,163 @@ pub(crate) async fn handle_waiting(
     socket: &Socket,
 ) {
     while let Some(packet) = worker.call(|shard| shard.next_event(key)) {
-        Running::start(server, socket, packet).await;
+        if let Some(running) = start(server, socket, packet) {
+            running.await;
+        }
     }
 }
 
-/// An event that is being handled; completes when it has been answered.
+/// Calls the listeners of an event and polls them once, where they stand. Returns what has to
+/// wait; most handlers do not, and cost nothing but the memory of their future.
+fn start(server: &Arc<ServerInner>, socket: &Socket, packet: Box<Packet>) -> Option<Running> {
+    let ack = packet.id;
+    let namespace = socket.namespace_inner().listeners();
+    let own = socket.own_listeners(&packet.event);
+    let (name, listeners) = namespace.named(&packet.event);
+    if own.is_none() && namespace.is_plain() && listeners.is_empty() && !namespace.has_fallback() {
+        return None;
+    }
+    let (event, mut future): (EventText<'_>, HandlerFuture) = match (listeners, own) {
+        ([only], None) if namespace.is_plain() && !only.once => {
+            let context = Context::of_event(socket.clone(), packet);
+            let future = start_handler(server, name, &*only.handler, context);
+            (EventText::Known(name), future)
+        }
+        (listeners, own) => {
+            let mut all: Vec<Listener> = namespace.of_moment(Moment::Any).cloned().collect();
+            let mut guards: Vec<Listener> = namespace.of_moment(Moment::Packet).cloned().collect();
+            let mut own_listeners: &[Listener] = &[];
+            if let Some(own) = &own {
+                guards.extend(own.of_moment(Moment::Packet).cloned());
+                all.extend(own.of_moment(Moment::Any).cloned());
+                own_listeners = own.of_event(&packet.event);
+            }
+            all.extend(listeners.iter().chain(own_listeners).cloned());
+            if listeners.is_empty() && own_listeners.is_empty() {
+                let own = own.iter().flat_map(|own| own.of_moment(Moment::Fallback));
+                all.extend(namespace.of_moment(Moment::Fallback).chain(own).cloned());
+            }
+            let event = packet.event.clone();
+            let context = Context::of_event(socket.clone(), packet);
+            let future = Box::pin(handle_all(server.clone(), guards, all, context));
+            (EventText::Given(event), future)
+        }
+    };
+    let mut cx = TaskContext::from_waker(Waker::noop());
+    match poll_handler(server, socket, &event, &mut future, &mut cx) {
+        Poll::Ready(reply) => {
+            answer(socket, &event, ack, reply);
+            None
+        }
+        Poll::Pending => Some(Running {
+            server: server.clone(),
+            socket: socket.clone(),
+            event: event.to_text(),
+            ack,
+            future,
+        }),
+    }
+}
+
+/// The name of an event, for logs: its listener knows it, or it came with the packet.
+enum EventText<'a> {
+    Known(&'a str),
+    Given(Text),
+}
+
+impl EventText<'_> {
+    fn to_text(&self) -> Text {
+        match self {
+            EventText::Known(name) => Text::from(*name),
+            EventText::Given(name) => name.clone(),
+        }
+    }
+}
+
+impl std::ops::Deref for EventText<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            EventText::Known(name) => name,
+            EventText::Given(name) => name,
+        }
+    }
+}
+
+/// An event whose handlers wait for something; completes when it has been answered.
 struct Running {
     server: Arc<ServerInner>,
     socket: Socket,
-    event: sockeye_protocol::Text,
+    event: Text,
     ack: Option<u64>,
-    future: Option<HandlerFuture>,
-}
-
-impl Running {
-    fn start(server: &Arc<ServerInner>, socket: &Socket, packet: Packet) -> Self {
-        let (event, ack) = (packet.event.clone(), packet.id);
-        let namespace = socket.namespace_inner().listeners();
-        let own = socket.own_listeners(&event);
-        let context = Context::of_event(socket.clone(), packet);
-        let future = match (namespace.of_event(&event), &own) {
-            ([only], None) if namespace.is_plain() && !only.once => {
-                Some(start_handler(server, &*only.handler, context))
-            }
-            ([], None) if namespace.is_plain() && !namespace.has_fallback() => None,
-            (listeners, own) => {
-                let mut all: Vec<Listener> = namespace.of_moment(Moment::Any).cloned().collect();
-                let mut guards: Vec<Listener> =
-                    namespace.of_moment(Moment::Packet).cloned().collect();
-                let mut own_listeners: &[Listener] = &[];
-                if let Some(own) = own {
-                    guards.extend(own.of_moment(Moment::Packet).cloned());
-                    all.extend(own.of_moment(Moment::Any).cloned());
-                    own_listeners = own.of_event(&event);
-                }
-                all.extend(listeners.iter().chain(own_listeners).cloned());
-                if listeners.is_empty() && own_listeners.is_empty() {
-                    let own = own.iter().flat_map(|own| own.of_moment(Moment::Fallback));
-                    all.extend(namespace.of_moment(Moment::Fallback).chain(own).cloned());
-                }
-                Some(Box::pin(handle_all(server.clone(), guards, all, context)) as HandlerFuture)
-            }
-        };
-        Running {
-            server: server.clone(),
-            socket: socket.clone(),
-            event,
-            ack,
-            future,
-        }
-    }
-
-    fn finish(&mut self, reply: Reply) {
-        let Some(id) = self.ack else { return };
-        let sent = match reply {
-            Reply::None => return,
-            Reply::Answer(args) => self.socket.send_ack(id, &args),
-            Reply::Error(error) => error_args(&self.socket, &error)
-                .map_or(Ok(()), |args| self.socket.send_ack(id, &args)),
-        };
-        if sent.is_err() {
-            tracing::debug!(
-                event = &*self.event,
-                "an acknowledgement found its connection gone"
-            );
-        }
-    }
+    future: HandlerFuture,
 }
 
 impl Future for Running {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(mut future) = self.future.take() else {
-            return Poll::Ready(());
-        };
-        let begun = self.socket.connection().worker.now_micros();
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let took = Duration::from_micros(
-            self.socket
-                .connection()
-                .worker
-                .touch()
-                .saturating_sub(begun),
-        );
-        if took >= self.server.config.blocking_limit {
-            self.server.metrics.blocking_handlers.add(1);
-            tracing::warn!(
-                event = &*self.event,
-                namespace = self.socket.namespace_name(),
-                took_ms = took.as_millis() as u64,
-                "a handler blocks its worker: every connection of the worker waits; move the work \
-                 to `tokio::task::spawn_blocking`"
-            );
-        }
-        match polled {
-            Ok(Poll::Ready(reply)) => self.finish(reply),
-            Ok(Poll::Pending) => {
-                self.future = Some(future);
-                return Poll::Pending;
-            }
-            Err(panic) => {
-                panicked(&self.server, &self.event.clone(), &*panic);
-                self.finish(Reply::Error(internal_error()));
-            }
-        }
+        let running = &mut *self;
+        let (server, socket) = (&running.server, &running.socket);
+        let reply = ready!(poll_handler(
+            server,
+            socket,
+            &running.event,
+            &mut running.future,
+            cx
+        ));
+        answer(socket, &running.event, running.ack, reply);
         Poll::Ready(())
+    }
+}
+
+/// Polls the handlers of an event: a panic becomes an error, and one that holds up its worker is
+/// named in the log.
+fn poll_handler(
+    server: &ServerInner,
+    socket: &Socket,
+    event: &str,
+    future: &mut HandlerFuture,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Reply> {
+    let worker = &socket.connection().worker;
+    let begun = worker.now_micros();
+    let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+    let took = Duration::from_micros(worker.touch().saturating_sub(begun));
+    if took >= server.config.blocking_limit {
+        blocked(server, socket, event, took);
+    }
+    polled.unwrap_or_else(|panic| {
+        panicked(server, event, &*panic);
+        Poll::Ready(Reply::Error(internal_error()))
+    })
+}
+
+#[cold]
+fn blocked(server: &ServerInner, socket: &Socket, event: &str, took: Duration) {
+    server.metrics.blocking_handlers.add(1);
+    tracing::warn!(
+        event,
+        namespace = socket.namespace_name(),
+        took_ms = took.as_millis() as u64,
+        "a handler blocks its worker: every connection of the worker waits; move the work \
+         to `tokio::task::spawn_blocking`"
+    );
+}
+
+/// Acknowledges an event, if its client has asked for that and a handler has answered.
+fn answer(socket: &Socket, event: &str, ack: Option<u64>, reply: Reply) {
+    let Some(id) = ack else { return };
+    let sent = match reply {
+        Reply::None => return,
+        Reply::Answer(args) => socket.send_ack(id, &args),
+        Reply::Error(error) => {
+            error_args(socket, &error).map_or(Ok(()), |args| socket.send_ack(id, &args))
+        }
+    };
+    if sent.is_err() {
+        tracing::debug!(event, "an acknowledgement found its connection gone");
     }
 }
 
@@ -271,8 +337,9 @@ async fn handle_all(
 ) -> Reply {
     let answered = context.share_answer();
     for guard in guards {
-        if let Reply::Error(error) = start_handler(&server, &*guard.handler, context.again()).await
-        {
+        let decision = start_handler(&server, context.event(), &*guard.handler, context.again());
+        let decision = decision.await;
+        if let Reply::Error(error) = decision {
             return Reply::Error(error);
         }
     }
@@ -281,7 +348,13 @@ async fn handle_all(
         if listener.once && !context.socket.forget_listener(listener.id) {
             continue;
         }
-        let reply = start_handler(&server, &*listener.handler, context.again()).await;
+        let reply = start_handler(
+            &server,
+            context.event(),
+            &*listener.handler,
+            context.again(),
+        );
+        let reply = reply.await;
         if matches!(answer, Reply::None) {
             answer = reply;
         }
@@ -294,20 +367,14 @@ async fn handle_all(
 
 /// Calls a handler; a panic before its future exists is the same as one in it.
 fn start_handler(
-    server: &Arc<ServerInner>,
+    server: &ServerInner,
+    what: &str,
     handler: &dyn ErasedHandler,
     context: Context,
 ) -> HandlerFuture {
-    let event = context.event.clone();
-    let socket = context.socket.clone();
     match catch_unwind(AssertUnwindSafe(|| handler.call(context))) {
         Ok(future) => future,
         Err(panic) => {
-            let what = if event.is_empty() {
-                socket.namespace_name()
-            } else {
-                event.as_str()
-            };
             panicked(server, what, &*panic);
             Box::pin(std::future::ready(Reply::Error(internal_error())))
         }
@@ -321,7 +388,9 @@ pub(crate) async fn run_moment(
     context: Context,
 ) -> Result<(), EventError> {
     for listener in listeners {
-        let handler = CatchPanic(start_handler(server, &*listener.handler, context.again()));
+        let what = context.socket.namespace_name();
+        let future = start_handler(server, what, &*listener.handler, context.again());
+        let handler = CatchPanic(future);
         match handler.await {
             Ok(Reply::Error(error)) => return Err(error),
             Ok(_) => {}
@@ -436,7 +505,7 @@ pub(crate) fn error_args(socket: &Socket, error: &EventError) -> Option<Args> {
     (error.to_value(),).to_args(socket.parser()).ok()
 }
 
-pub(crate) fn panicked(server: &Arc<ServerInner>, what: &str, panic: &(dyn Any + Send)) {
+pub(crate) fn panicked(server: &ServerInner, what: &str, panic: &(dyn Any + Send)) {
     server.metrics.handler_panics.add(1);
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text

@@ -113,14 +113,17 @@ impl Emitter {
 }
 
 impl NamespaceInner {
-    pub(crate) fn builder(&self) -> MessageBuilder {
+    /// A message of this namespace, with room for `event` and `args`.
+    pub(crate) fn builder(&self, event: &str, args: &Args) -> MessageBuilder {
+        // What the protocol puts around them: type, id, brackets; with MessagePack also keys.
+        let capacity = self.name.len() + event.len() + args.byte_len();
         match self.parser {
             Parser::Json => {
-                let mut builder = MessageBuilder::text();
+                let mut builder = MessageBuilder::text(capacity + 16);
                 builder.buffer().push(b'4');
                 builder
             }
-            Parser::Msgpack => MessageBuilder::binary(),
+            Parser::Msgpack => MessageBuilder::binary(capacity + 48),
         }
     }
 
@@ -132,7 +135,7 @@ impl NamespaceInner {
         class: Class,
         compress: bool,
     ) -> Message {
-        let mut builder = self.builder();
+        let mut builder = self.builder(event, args);
         let attachments =
             encode_event_into(builder.buffer(), self.parser, &self.name, id, event, args);
         builder.build(class, compress, &attachments)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::de::DeserializeOwned;
 use sockeye_protocol::Text;
 use sockeye_protocol::engine::CloseReason;
-use sockeye_protocol::socketio::{Args, ArgsError, Packet, Parser, ToArgs};
+use sockeye_protocol::socketio::{Args, ArgsError, Packet, PacketType, Parser, ToArgs};
 
 use crate::data::Data;
 use crate::error::{EmitError, EventError};
@@ -17,9 +17,7 @@ use crate::socket::Socket;
 /// What an event offers to the extractors of its handler.
 pub struct Context {
     pub(crate) socket: Socket,
-    pub(crate) event: EventName,
-    pub(crate) args: Args,
-    pub(crate) ack: Option<u64>,
+    pub(crate) packet: Box<Packet>,
     pub(crate) reason: Option<DisconnectReason>,
     next: usize,
     ack_taken: bool,
@@ -28,12 +26,10 @@ pub struct Context {
 }
 
 impl Context {
-    pub(crate) fn of_event(socket: Socket, packet: Packet) -> Self {
+    pub(crate) fn of_event(socket: Socket, packet: Box<Packet>) -> Self {
         Context {
             socket,
-            event: EventName(packet.event),
-            args: packet.args,
-            ack: packet.id,
+            packet,
             reason: None,
             next: 0,
             ack_taken: false,
@@ -43,11 +39,16 @@ impl Context {
 
     /// The context of something that is no event: a connection, a disconnection, a middleware.
     pub(crate) fn of_socket(socket: Socket, args: Args, reason: Option<DisconnectReason>) -> Self {
+        let packet = Packet {
+            kind: PacketType::Connect,
+            nsp: Text::default(),
+            id: None,
+            event: Text::default(),
+            args,
+        };
         Context {
             socket,
-            event: EventName(Text::default()),
-            args,
-            ack: None,
+            packet: Box::new(packet),
             reason,
             next: 0,
             ack_taken: false,
@@ -58,9 +59,7 @@ impl Context {
     pub(crate) fn again(&self) -> Self {
         Context {
             socket: self.socket.clone(),
-            event: self.event.clone(),
-            args: self.args.clone(),
-            ack: self.ack,
+            packet: self.packet.clone(),
             reason: self.reason,
             next: 0,
             ack_taken: false,
@@ -89,12 +88,12 @@ impl Context {
 
     /// The event's name.
     pub fn event(&self) -> &str {
-        self.event.as_str()
+        &self.packet.event
     }
 
     /// All arguments.
     pub fn args(&self) -> &Args {
-        &self.args
+        &self.packet.args
     }
 
     /// The position of the next argument that was not taken.
@@ -109,7 +108,7 @@ impl Context {
     pub fn next_argument<T: DeserializeOwned>(&mut self) -> Result<T, EventError> {
         let position = self.next;
         self.next += 1;
-        argument(&self.args, position).map_err(|error| {
+        argument(&self.packet.args, position).map_err(|error| {
             EventError::bad_argument(format!("argument {}: {error}", position + 1))
         })
     }
@@ -157,11 +156,12 @@ impl<T: DeserializeOwned + Send + 'static> FromEvent for Data<T> {
 impl FromEvent for Args {
     fn from_event(context: &mut Context) -> Result<Self, EventError> {
         let position = context.next;
-        context.next = context.args.len();
+        let args = &context.packet.args;
+        context.next = args.len();
         Ok(if position == 0 {
-            context.args.clone()
+            args.clone()
         } else {
-            context.args.skip(position)
+            args.skip(position)
         })
     }
 }
@@ -172,7 +172,7 @@ impl FromEvent for Ack {
         let sent = context.share_answer();
         Ok(Ack {
             socket: context.socket.clone(),
-            id: context.ack,
+            id: context.packet.id,
             sent,
         })
     }
@@ -180,7 +180,7 @@ impl FromEvent for Ack {
 
 impl FromEvent for EventName {
     fn from_event(context: &mut Context) -> Result<Self, EventError> {
-        Ok(context.event.clone())
+        Ok(EventName(context.packet.event.clone()))
     }
 }
 

@@ -49,7 +49,8 @@ pub(crate) enum Moment {
 /// All listeners of a namespace or of one socket.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners {
-    events: HashMap<Arc<str>, SmallVec<[Listener; 1]>>,
+    /// Only we register names; what clients send is looked up, so no hash is attacked here.
+    events: HashMap<Arc<str>, SmallVec<[Listener; 1]>, foldhash::fast::FixedState>,
     moments: Vec<(Moment, Listener)>,
     outgoing: Vec<(ListenerId, Outgoing)>,
 }
@@ -157,6 +158,14 @@ impl Listeners {
 
     pub(crate) fn of_event(&self, event: &str) -> &[Listener] {
         self.events.get(event).map_or(&[], |listeners| listeners)
+    }
+
+    /// As [`Listeners::of_event`], with the name as it was registered.
+    pub(crate) fn named(&self, event: &str) -> (&str, &[Listener]) {
+        match self.events.get_key_value(event) {
+            Some((name, listeners)) => (name, listeners),
+            None => ("", &[]),
+        }
     }
 
     pub(crate) fn of_moment(&self, moment: Moment) -> impl Iterator<Item = &Listener> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, RwLock};
 use sockeye_core::Shard;
 use sockeye_protocol::socketio::{Args, Parser, ToArgs};
@@ -37,7 +38,9 @@ pub(crate) struct NamespaceInner {
     pub(crate) name: Arc<str>,
     pub(crate) parser: Parser,
     server: Arc<ServerInner>,
-    listeners: RwLock<Arc<Listeners>>,
+    /// Read for each event, changed under `changing`.
+    listeners: ArcSwap<Listeners>,
+    changing: Mutex<()>,
     middlewares: RwLock<Vec<Listener>>,
     ack_ids: AtomicU64,
     /// Sockets, connected or about to be, for each worker.
@@ -222,7 +225,8 @@ impl NamespaceInner {
             name,
             parser: server.config.core.parser,
             server: server.clone(),
-            listeners: RwLock::default(),
+            listeners: ArcSwap::default(),
+            changing: Mutex::default(),
             middlewares: RwLock::default(),
             ack_ids: AtomicU64::new(0),
             sockets: (0..server.config.workers)
@@ -253,7 +257,7 @@ impl NamespaceInner {
         server: &Arc<ServerInner>,
     ) -> Self {
         let child = NamespaceInner::new(name, server);
-        *child.listeners.write() = parent.listeners();
+        child.listeners.store(parent.listeners.load_full());
         *child.middlewares.write() = parent.middlewares();
         *child.server_side.lock() = parent.server_side.lock().clone();
         NamespaceInner {
@@ -267,8 +271,8 @@ impl NamespaceInner {
         &self.server
     }
 
-    pub(crate) fn listeners(&self) -> Arc<Listeners> {
-        self.listeners.read().clone()
+    pub(crate) fn listeners(&self) -> Guard<Arc<Listeners>> {
+        self.listeners.load()
     }
 
     pub(crate) fn middlewares(&self) -> Vec<Listener> {
@@ -370,10 +374,10 @@ impl NamespaceInner {
     }
 
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
-        let mut current = self.listeners.write();
-        let mut changed = (**current).clone();
+        let _changing = self.changing.lock();
+        let mut changed = (**self.listeners.load()).clone();
         let result = f(&mut changed);
-        *current = Arc::new(changed);
+        self.listeners.store(Arc::new(changed));
         result
     }
 }

@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ struct SocketInner {
     key: AtomicU64,
     state: AtomicU8,
     recovered: bool,
+    /// Whether it ever had listeners of its own: asked for each event.
+    listened: AtomicBool,
     /// What few sockets have.
     extras: Mutex<Option<Box<Extras>>>,
 }
@@ -472,7 +474,9 @@ impl Socket {
 impl Socket {
     /// Changes the listeners of this socket's own.
     pub(crate) fn with_listeners<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
-        f(&mut self.0.extras.lock().get_or_insert_default().listeners)
+        let mut extras = self.0.extras.lock();
+        self.0.listened.store(true, Ordering::Release);
+        f(&mut extras.get_or_insert_default().listeners)
     }
 
     /// Looks at the listeners of this socket's own: nothing is allocated for one that has none.
@@ -540,6 +544,7 @@ impl Socket {
             key: AtomicU64::new(Key::NONE.to_bits()),
             state: AtomicU8::new(SocketState::Connecting as u8),
             recovered,
+            listened: AtomicBool::new(false),
             extras: Mutex::new(extras),
         }))
     }
@@ -610,6 +615,9 @@ impl Socket {
 
     /// The socket's own listeners, if it has any that concern this event.
     pub(crate) fn own_listeners(&self, event: &str) -> Option<Listeners> {
+        if !self.0.listened.load(Ordering::Acquire) {
+            return None;
+        }
         let extras = self.0.extras.lock();
         let listeners = &extras.as_ref()?.listeners;
         let concerned = !listeners.is_plain()
@@ -633,7 +641,7 @@ impl Socket {
     }
 
     pub(crate) fn send_ack(&self, id: u64, args: &Args) -> Result<(), EmitError> {
-        let mut builder = self.0.namespace.builder();
+        let mut builder = self.0.namespace.builder("", args);
         let attachments = encode_ack_into(
             builder.buffer(),
             self.parser(),

@@ -403,6 +403,12 @@ impl<H: Host> Shard<H> {
         self.space_names.get(namespace).copied()
     }
 
+    /// Whether namespace number `number` has this name.
+    pub(crate) fn is_space(&self, number: u32, namespace: &str) -> bool {
+        let space = self.spaces.get(number as usize);
+        space.is_some_and(|space| space.as_ref().is_some_and(|s| *s.name == *namespace))
+    }
+
     fn space_for(&mut self, namespace: &Arc<str>) -> u32 {
         if let Some(number) = self.space_names.get(namespace) {
             return *number;

@@ -10,13 +10,16 @@ use crate::inbound::Admission;
 use crate::message::{Class, Message, MessageBuilder};
 use crate::shard::Shard;
 
+/// Bytes that most packets of the protocol itself fit in.
+const SMALL: usize = 118;
+
 impl<H: Host> Shard<H> {
     /// Encodes a packet of the protocol itself with the parser in use.
     pub fn encode(&self, write: impl FnOnce(Parser, &mut Vec<u8>)) -> Message {
         let parser = self.config.parser;
         let mut builder = match parser {
-            Parser::Json => MessageBuilder::text(),
-            Parser::Msgpack => MessageBuilder::binary(),
+            Parser::Json => MessageBuilder::text(SMALL),
+            Parser::Msgpack => MessageBuilder::binary(SMALL),
         };
         if parser == Parser::Json {
             builder.buffer().push(b'4');
@@ -26,7 +29,7 @@ impl<H: Host> Shard<H> {
     }
 
     /// The handler of `socket` has finished: the next event to handle, if one waits.
-    pub fn next_event(&mut self, socket: Key) -> Option<Packet> {
+    pub fn next_event(&mut self, socket: Key) -> Option<Box<Packet>> {
         let state = self.sockets.get_mut(socket)?;
         if state.leaving {
             return None;
@@ -73,8 +76,12 @@ impl<H: Host> Shard<H> {
         if packet.kind == PacketType::Connect {
             return self.connect(key, packet);
         }
-        let member = self.space_number(&packet.nsp);
         let session = self.sessions.get(key);
+        let member = match session.and_then(|session| session.sockets.first()) {
+            // Most clients are in one namespace: no need to look for its number by name.
+            Some((number, _)) if self.is_space(*number, &packet.nsp) => Some(*number),
+            _ => self.space_number(&packet.nsp),
+        };
         let socket = member.and_then(|number| session?.socket_in(number));
         let Some(socket) = socket else {
             // A packet may cross with our own DISCONNECT of the same namespace; anything else
@@ -131,7 +138,7 @@ impl<H: Host> Shard<H> {
         self.effects.push_back(Effect::Connect {
             session: key,
             namespace,
-            auth: (!packet.args.is_empty()).then_some(packet.args),
+            auth: (!packet.args.is_empty()).then(|| Box::new(packet.args)),
         });
     }
 
@@ -140,7 +147,7 @@ impl<H: Host> Shard<H> {
             return;
         };
         let bytes = packet.args.byte_len() + packet.event.len();
-        match socket.inbound.admit(packet, bytes) {
+        match socket.inbound.admit(Box::new(packet), bytes) {
             Admission::Run(packet) => {
                 self.stats.events += 1;
                 let host = socket.host.clone();

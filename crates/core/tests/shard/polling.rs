@@ -8,7 +8,7 @@ use crate::support::{Rig, event};
 use std::sync::Arc;
 
 fn with_attachments(count: usize, len: usize) -> Arc<Message> {
-    let mut builder = MessageBuilder::text();
+    let mut builder = MessageBuilder::text(0);
     let head = format!("45{count}-[\"file\"]");
     builder.buffer().extend_from_slice(head.as_bytes());
     let data = vec![Bytes::from(vec![0xff; len]); count];

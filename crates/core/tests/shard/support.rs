@@ -198,7 +198,7 @@ impl Rig {
         let mut events = Vec::new();
         for effect in self.take_effects() {
             match effect {
-                Effect::Event { socket, packet, .. } => events.push((socket, packet)),
+                Effect::Event { socket, packet, .. } => events.push((socket, *packet)),
                 other => self.effects.push(other),
             }
         }

@@ -281,7 +281,10 @@ fn read_text(text: &str, limits: &Limits) -> Result<(Packet, usize), DecodeError
     let event = check_event(part(name_start, name_end), name.is_some(), limits)?;
     let args = match list.count {
         0 => Args::new(),
-        count => Args::checked(part(list.start, list.end), count, header.due)?,
+        count => {
+            let text = buffer.into_slice(list.start - base..list.end - base);
+            Args::checked(text, count, header.due)?
+        }
     };
     Ok((
         Packet {

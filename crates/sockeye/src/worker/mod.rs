@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use sockeye_core::{Config, Key, Message, Queued, Shard};
+use sockeye_core::{Config, Effect, Key, Message, Queued, Shard};
 use sockeye_protocol::engine::CloseReason;
 use tokio::sync::oneshot;
 
@@ -124,7 +124,7 @@ impl Worker {
             || shard.earliest_new_deadline() < self.armed.load(Ordering::Relaxed);
         drop(shard);
         if wanted {
-            self.request_turn();
+            self.request_turn_here();
         }
         result
     }
@@ -212,11 +212,29 @@ impl Worker {
     /// Executes what the shard asks for until it asks for nothing. Only at the top of a task:
     /// handlers run in here, and they may call the shard themselves.
     pub(crate) fn pump(self: &Arc<Self>, server: &Arc<ServerInner>) {
-        loop {
-            // The lock is not held while the effect is carried out.
-            let next = self.state.lock().next_effect();
-            let Some(effect) = next else { return };
-            crate::dispatch::execute(self, server, effect);
+        let first = self.state.lock().next_effect();
+        self.carry_out(server, first);
+    }
+
+    /// [`Worker::call`] and [`Worker::pump`] in one.
+    pub(crate) fn call_and_pump<R>(
+        self: &Arc<Self>,
+        server: &Arc<ServerInner>,
+        f: impl FnOnce(&mut Shard<Net>) -> R,
+    ) -> R {
+        let (result, first) = self.call(|shard| (f(shard), shard.next_effect()));
+        self.carry_out(server, first);
+        result
+    }
+
+    fn carry_out(self: &Arc<Self>, server: &Arc<ServerInner>, first: Option<Effect<Net>>) {
+        let mut next = first;
+        while let Some(effect) = next {
+            next = crate::dispatch::execute(self, server, effect);
+            if next.is_none() {
+                // The lock is not held while an effect is carried out.
+                next = self.state.lock().next_effect();
+            }
         }
     }
 
@@ -229,9 +247,17 @@ impl Worker {
         });
     }
 
+    /// From anywhere. Not a mere load first: see [`driver`].
     pub(crate) fn request_turn(&self) {
         if !self.turn_requested.swap(true, Ordering::AcqRel) {
             self.turn.notify_one();
+        }
+    }
+
+    /// From inside: on the thread of the driver, which a load cannot miss.
+    fn request_turn_here(&self) {
+        if !self.turn_requested.load(Ordering::Relaxed) {
+            self.request_turn();
         }
     }
 
@@ -340,7 +366,7 @@ impl Worker {
     /// stays behind it.
     fn go_on<R>(&self, f: impl FnOnce(&mut Shard<Net>) -> R) -> R {
         let result = f(&mut self.state.lock());
-        self.request_turn();
+        self.request_turn_here();
         result
     }
 }

@@ -9,14 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockeye_core::{Key, Message, ProbeReply, Queued};
+use sockeye_core::{Key, Message, ProbeReply, Queued, Session, Shard};
 use sockeye_protocol::engine::Transport;
 use sockeye_websocket::deflate::Agreed;
 use sockeye_websocket::{Event, Input, Reader, Role, close_code, close_frame, text_frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::deflate::Outgoing;
-use crate::net::{PollAnswer, Writer};
+use crate::net::{Net, PollAnswer, Writer};
 use crate::server::ServerInner;
 use crate::worker::flush::{gather, settle};
 use crate::worker::{Link, Signal, Worker};
@@ -271,18 +271,15 @@ impl<S: Stream> WebSocketTask<S> {
         if self.standing == Standing::Probe {
             return self.probe_event(event);
         }
+        let is_paused = |shard: &Shard<Net>| shard.session(key).is_some_and(Session::is_paused);
         let paused = match event {
-            Event::Text(text) => self.worker.call(|shard| {
+            Event::Text(text) => self.worker.call_and_pump(&self.server, |shard| {
                 shard.websocket_text(key, &text);
-                shard
-                    .session(key)
-                    .is_some_and(|session| session.is_paused())
+                is_paused(shard)
             }),
-            Event::Binary(data) => self.worker.call(|shard| {
+            Event::Binary(data) => self.worker.call_and_pump(&self.server, |shard| {
                 shard.websocket_binary(key, &data);
-                shard
-                    .session(key)
-                    .is_some_and(|session| session.is_paused())
+                is_paused(shard)
             }),
             Event::Ping(data) => {
                 let pong = Arc::new(Message::pong(&data));
@@ -300,7 +297,6 @@ impl<S: Stream> WebSocketTask<S> {
             }
         };
         self.paused |= paused;
-        self.worker.pump(&self.server);
     }
 
     fn probe_event(&mut self, event: Event<'_>) {
