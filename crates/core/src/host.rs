@@ -23,6 +23,15 @@ pub trait Host: 'static {
     type Waiter: AckWaiter;
 }
 
+/// Told which rooms have a member on a shard, in the moment in which that changes: those who know
+/// this of every shard need not ask all of them.
+pub trait RoomObserver: Send {
+    /// The first socket has joined.
+    fn created(&self, namespace: &str, room: &str);
+    /// The last socket has left.
+    fn deleted(&self, namespace: &str, room: &str);
+}
+
 /// Told once what became of an acknowledgement.
 pub trait AckWaiter {
     /// Takes the answer's arguments, or why there is none.

@@ -28,7 +28,7 @@ mod wheel;
 pub use acks::{AckFailure, Acks};
 pub use arena::{Arena, Key};
 pub use config::Config;
-pub use host::{AckWaiter, Effect, EngineData, EngineEvent, Host, RoomChange};
+pub use host::{AckWaiter, Effect, EngineData, EngineEvent, Host, RoomChange, RoomObserver};
 pub use inbound::{Admission, Inbound};
 pub use message::{Class, Message, MessageBuilder};
 pub use outbound::{Backlog, Outbound, Queued};

@@ -479,16 +479,16 @@ pub(crate) fn visible(mut rooms: Vec<String>) -> Vec<String> {
 }
 
 impl NamespaceInner {
-    /// Hands one message to every socket selected, on every shard that has sockets of this
-    /// namespace: on the caller's own at once, elsewhere through the inbox.
+    /// Hands one message to every socket selected, on every shard that has members of the rooms: on the caller's own at once, elsewhere through the inbox.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         rooms: &[Room],
         except: &[Room],
         message: &Arc<Message>,
     ) {
+        let reach = self.reach(rooms);
         for worker in self.server().workers() {
-            if !self.has_sockets(worker.index) {
+            if !self.has_sockets(worker.index) || !reach.includes(worker.index) {
                 continue;
             }
             if worker.is_here() {
@@ -496,6 +496,7 @@ impl NamespaceInner {
                 let _ = worker.retry_full(Some(message));
                 continue;
             }
+            self.server().metrics.broadcast_handovers.add(1);
             let (namespace, rooms, except) = (self.clone(), rooms.to_vec(), except.to_vec());
             let (limit, shared) = (self.server().config.max_inbox_bytes, message.clone());
             let overrun = worker.submit_broadcast(message, limit, move |shard| {

@@ -55,6 +55,7 @@ mod publish;
 mod recovery;
 mod room;
 mod room_events;
+mod room_index;
 mod server;
 mod socket;
 mod worker;

@@ -50,6 +50,7 @@ counters! {
     accept_errors: "Times a connection could not be accepted, for want of descriptors mostly.",
     handler_panics: "Panics caught in handlers and middleware.",
     blocking_handlers: "Times a handler held its worker up for longer than the limit.",
+    broadcast_handovers: "Broadcasts handed to the inbox of another worker, once for each.",
     inbox_overruns: "Workers held up until broadcasts had no room; their clients were closed.",
     driven_as_is: "Upgraded connections that could not be taken back from the HTTP layer.",
 }

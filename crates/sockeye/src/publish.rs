@@ -226,7 +226,8 @@ fn deliver(
     }
 }
 
-/// Hands one message to every worker that has sockets of the namespace.
+/// Hands one message to every worker that has members of the rooms, or sockets that are about to
+/// be members again.
 fn deliver_to(
     namespace: &Arc<NamespaceInner>,
     rooms: Vec<Room>,
@@ -240,8 +241,10 @@ fn deliver_to(
         except,
         message: message.clone(),
     });
+    let reach = namespace.reach(&event.rooms);
     for worker in namespace.server().workers() {
-        if !namespace.has_sockets(worker.index) {
+        let concerned = reach.includes(worker.index) || namespace.holds.concern(worker.index);
+        if !concerned || !namespace.has_sockets(worker.index) {
             continue;
         }
         if worker.is_here() {
@@ -254,6 +257,7 @@ fn deliver_to(
         }
         let (namespace, event, index) = (namespace.clone(), event.clone(), worker.index);
         let server = namespace.server().clone();
+        server.metrics.broadcast_handovers.add(1);
         let limit = server.config.max_inbox_bytes;
         let overrun = worker.submit_broadcast(message, limit, move |shard| {
             namespace.holds.note(index, &event);
@@ -306,6 +310,16 @@ struct Holding {
 }
 
 impl Holds {
+    /// Whether a socket is being recovered on a worker.
+    fn concern(&self, worker: u8) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+            && self
+                .list
+                .lock()
+                .iter()
+                .any(|holding| holding.worker == worker)
+    }
+
     /// Keeps an event that is being delivered on a worker for the sockets that return there.
     fn note(&self, worker: u8, event: &Arc<Held>) {
         if self.count.load(Ordering::Acquire) == 0 || event.offset.is_none() {

@@ -32,6 +32,7 @@ use crate::http::{
 use crate::metrics::{Gauges, Metrics};
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::net::Connection;
+use crate::room_index::{Notes, RoomIndex};
 use crate::socket::Socket;
 use crate::websocket::{WebSocket, WebSocketOptions};
 use crate::worker::{Worker, drive};
@@ -112,6 +113,8 @@ pub(crate) struct ServerInner {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
+    /// Which workers have which rooms, if there are several.
+    pub(crate) room_index: Option<Arc<RoomIndex>>,
     pub(crate) deflate_gate: DeflateGate,
     namespaces: RwLock<HashMap<Arc<str>, Arc<NamespaceInner>>>,
     parents: RwLock<Vec<Arc<Parent>>>,
@@ -163,6 +166,7 @@ impl Server {
         });
         let routes = vec![(config.path.clone().into_boxed_str(), Route::SocketIo)];
         let inner = Arc::new(ServerInner {
+            room_index: RoomIndex::of(config.workers),
             config,
             metrics: Metrics::default(),
             store,
@@ -728,6 +732,10 @@ fn start_worker(server: &Arc<ServerInner>, index: u8) -> Arc<Worker> {
             Err(error) => return tracing::error!(%error, "a worker could not be started"),
         };
         let worker = Arc::new(Worker::new(index, core, runtime.handle().clone()));
+        if let Some(rooms) = &server.room_index {
+            let notes = Notes::new(rooms, index);
+            worker.submit(move |shard| shard.observe_rooms(Box::new(notes)));
+        }
         if sender.send(worker.clone()).is_err() {
             return;
         }

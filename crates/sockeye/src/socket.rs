@@ -29,6 +29,7 @@ use crate::publish::in_order;
 use crate::recovery::Recovery;
 use crate::room::{IntoRooms, Room, RoomFuture};
 use crate::server::Server;
+use crate::worker::Worker;
 
 /// Where a socket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -385,10 +386,13 @@ impl Socket {
             }
         }
         let key = self.key();
-        RoomFuture::new(self.0.connection.worker.ask(move |shard| {
-            rooms
+        let expected = self.0.namespace.expect_rooms(self.worker(), &rooms);
+        RoomFuture::new(self.worker().ask(move |shard| {
+            let joined = rooms
                 .iter()
-                .try_for_each(|room| shard.join(key, room).map(|_| ()))
+                .try_for_each(|room| shard.join(key, room).map(|_| ()));
+            drop(expected);
+            joined
         }))
     }
 
@@ -559,6 +563,10 @@ impl Socket {
 
     pub(crate) fn socket_id(&self) -> &SocketId {
         &self.0.id
+    }
+
+    fn worker(&self) -> &Arc<Worker> {
+        &self.0.connection.worker
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {

@@ -133,6 +133,9 @@ impl<H: Host> Shard<H> {
             return Err(RoomError::TooMany(limit));
         }
         let outcome = rooms.join(socket.slot(), room);
+        if let Some(observer) = self.room_observer.as_ref().filter(|_| outcome.created) {
+            observer.created(&space.name, room);
+        }
         if space.watched && outcome.joined {
             let created = outcome.created;
             self.room_changed(socket, room, RoomChange::Joined { created });
@@ -149,6 +152,9 @@ impl<H: Host> Shard<H> {
             return false;
         };
         let outcome = space.rooms.leave(socket.slot(), room);
+        if let Some(observer) = self.room_observer.as_ref().filter(|_| outcome.deleted) {
+            observer.deleted(&space.name, room);
+        }
         if space.watched && outcome.left {
             let deleted = outcome.deleted;
             self.room_changed(socket, room, RoomChange::Left { deleted });
@@ -343,16 +349,23 @@ impl<H: Host> Shard<H> {
         }
         let (space, id) = (socket.space, socket.id);
         if let Some(space) = self.spaces[space as usize].as_mut() {
-            if space.watched {
-                let mut left = vec![(Arc::from(id.as_str()), true)];
-                let note = |room: &str, deleted| left.push((room.into(), deleted));
-                space.rooms.leave_all_with(key.slot(), note);
-                for (room, deleted) in left {
-                    let (host, change) = (socket.host.clone(), RoomChange::Left { deleted });
-                    self.effects.push_back(Effect::Room { host, room, change });
+            let (name, observer) = (&space.name, self.room_observer.as_deref());
+            let watched = space.watched;
+            let mut left: Vec<(Arc<str>, bool)> = Vec::new();
+            if watched {
+                left.push((id.as_str().into(), true));
+            }
+            space.rooms.leave_all_with(key.slot(), |room, deleted| {
+                if let Some(observer) = observer.filter(|_| deleted) {
+                    observer.deleted(name, room);
                 }
-            } else {
-                space.rooms.leave_all(key.slot());
+                if watched {
+                    left.push((room.into(), deleted));
+                }
+            });
+            for (room, deleted) in left {
+                let (host, change) = (socket.host.clone(), RoomChange::Left { deleted });
+                self.effects.push_back(Effect::Room { host, room, change });
             }
         }
         self.forget_socket_id(key, &id);

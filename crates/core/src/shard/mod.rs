@@ -18,7 +18,7 @@ use sockeye_protocol::engine::{CloseReason, SessionId, SocketId, Transport};
 
 use crate::arena::{Arena, Key};
 use crate::config::Config;
-use crate::host::{AckWaiter, Effect, EngineEvent, Host};
+use crate::host::{AckWaiter, Effect, EngineEvent, Host, RoomObserver};
 use crate::message::{Class, Message};
 use crate::outbound::{Backlog, Queued};
 use crate::session::Session;
@@ -72,6 +72,7 @@ pub struct Shard<H: Host> {
     dirty: Vec<Key>,
     pub(crate) effects: VecDeque<Effect<H>>,
     scratch: Vec<u32>,
+    room_observer: Option<Box<dyn RoomObserver>>,
     /// Connections that had no room for a normal packet.
     full: Vec<Key>,
     /// Sessions that are raw Engine.IO.
@@ -102,6 +103,7 @@ impl<H: Host> Shard<H> {
             dirty: Vec::new(),
             effects: VecDeque::new(),
             scratch: Vec::new(),
+            room_observer: None,
             full: Vec::new(),
             raw_sessions: 0,
             jitter: now | 1,
@@ -110,6 +112,11 @@ impl<H: Host> Shard<H> {
             noop: Arc::new(Message::text("6", Class::Control)),
             stats: Stats::default(),
         }
+    }
+
+    /// Tells `observer` of the rooms that are created and deleted here from now on.
+    pub fn observe_rooms(&mut self, observer: Box<dyn RoomObserver>) {
+        self.room_observer = Some(observer);
     }
 
     /// Its limits and intervals.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sockeye::{Data, EventError, Namespace, Queued, Server, Socket};
+use sockeye::{Data, EventError, Namespace, Queued, Recovery, Server, Socket};
 
-use crate::support::{Client, Running, sockets};
+use crate::support::{Client, Running, metric, sockets};
 
 fn three_workers() -> sockeye::ServerBuilder {
     Server::builder().workers(3)
@@ -289,6 +289,52 @@ async fn the_order_of_each_publisher_is_kept_across_workers() {
             let publisher = publisher.expect("a publisher");
             assert_eq!(args[1], next[publisher], "of {publisher}");
             next[publisher] += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_visits_only_the_workers_that_have_members() {
+    for recovery in [false, true] {
+        let mut builder = three_workers();
+        if recovery {
+            builder = builder.recovery(Recovery::default());
+        }
+        let mut connected = None;
+        let running = Running::mounted(builder, |server| {
+            connected = Some(sockets(&server.of("/")));
+        })
+        .await;
+        let ns = running.server.of("/");
+        let mut clients = connect(&running, 9).await;
+        let mut sockets = Vec::new();
+        for _ in &clients {
+            let next = connected.as_mut().expect("set up").recv().await;
+            sockets.push(next.expect("a socket"));
+        }
+        sockets.sort_by_key(|socket| socket.id().to_owned());
+        clients.sort_by_key(|client| client.id.clone());
+        let handovers = async || metric(&running.server, "broadcast_handovers").await;
+
+        ns.to("nobody").emit("n", 0).expect("sent");
+        assert_eq!(handovers().await, 0, "recovery: {recovery}");
+
+        // Not awaited: the join is on its way when the broadcast is sent.
+        drop(sockets[4].join("one"));
+        ns.to("one").emit("n", 1).expect("sent");
+        assert_eq!(clients[4].expect("n").await[0], 1);
+        assert_eq!(handovers().await, 1, "recovery: {recovery}");
+
+        sockets[4].leave("one").await.expect("left");
+        ns.to("one").emit("n", 2).expect("sent");
+        assert_eq!(handovers().await, 1, "recovery: {recovery}");
+
+        // A socket's own room is found by its id, and everybody is everywhere.
+        ns.to(sockets[7].id()).emit("n", 3).expect("sent");
+        assert_eq!(clients[7].expect("n").await[0], 3);
+        ns.emit("n", 4).expect("sent");
+        for client in &mut clients {
+            assert_eq!(client.expect("n").await[0], 4);
         }
     }
 }
