@@ -119,6 +119,9 @@ pub struct Missed {
 pub struct Restored {
     /// The session, which is no longer in the store.
     pub session: SessionRecord,
+    /// When it was saved: with this time and the same window it may be saved again, as if it had
+    /// never been taken, when its client is gone before it could be let in.
+    pub saved_at_ms: u64,
     /// What it has missed, oldest first: all of it, nothing twice.
     pub missed: Vec<Missed>,
     /// The position up to which `missed` is complete. A socket that was put into its rooms before it

@@ -18,6 +18,8 @@ pub struct Config {
     pub write_timeout: u64,
     /// Time for a polling client to fetch what is left after a close. Default 30,000.
     pub close_timeout: u64,
+    /// Time for a polling client to fetch what is left when everybody is closed. Default 2,000.
+    pub polling_close_timeout: u64,
     /// Bytes that may wait for one connection. Default 4 MiB.
     pub max_queued_bytes: usize,
     /// Bytes that may wait for all connections of the shard together; a message that waits for
@@ -51,6 +53,7 @@ impl Default for Config {
             upgrade_timeout: 10_000,
             write_timeout: 10_000,
             close_timeout: 30_000,
+            polling_close_timeout: 2_000,
             max_queued_bytes: 4 << 20,
             max_total_queued_bytes: 1 << 30,
             max_waiting_events: 64,

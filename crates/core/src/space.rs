@@ -11,6 +11,8 @@ pub(crate) struct Space {
     pub(crate) name: Arc<str>,
     pub(crate) sockets: SlotSet,
     pub(crate) rooms: Rooms,
+    /// Sockets that are leaving: still in their rooms, and reached by nothing.
+    pub(crate) leaving: u32,
     /// Somebody wants to know of every change of its rooms.
     pub(crate) watched: bool,
 }
@@ -21,6 +23,7 @@ impl Space {
             name,
             sockets: SlotSet::default(),
             rooms: Rooms::default(),
+            leaving: 0,
             watched: false,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use sockeye_core::{Class, Key, Message, Shard, Target};
+use sockeye_core::{Class, Key, Message, Queued, Shard, Target};
 use sockeye_protocol::socketio::{Args, ArgsError, ToArgs, is_reserved_event};
 
 use crate::error::{AckError, EmitError};
@@ -14,8 +14,13 @@ use crate::net::{Net, Part, Waiter};
 use crate::publish::{in_order, settled};
 use crate::room::{IntoRooms, Room};
 use crate::socket::{Socket, user_room};
+use crate::worker::{Busy, Worker};
 
 /// A set of sockets, and how to speak to them.
+///
+/// On what [`Server::of_pattern`](crate::Server::of_pattern) returns it is the sockets of all
+/// namespaces made of it that there are when something happens. (Node.js emits to them too, but
+/// refuses or ignores everything else that is asked there.)
 ///
 /// Rooms are a union: a socket in several of them is reached once. Every method returns a new
 /// value; nothing happens before `emit`, `emit_with_ack`, `fetch_sockets` and so on.
@@ -79,17 +84,35 @@ pub struct Found<T> {
     pub silent_nodes: Vec<String>,
 }
 
-/// A socket somewhere in the cluster, as it was when it was asked for.
+/// A socket somewhere in the cluster. What is told of it, rooms, data and user, is as it was when it
+/// was asked for; what is asked of it is done now.
 #[derive(Clone, Debug)]
 pub struct RemoteSocket {
     socket: Socket,
     rooms: Vec<String>,
+    data: Option<String>,
+    user: Option<Arc<str>>,
 }
 
 impl RemoteSocket {
+    fn new(socket: Socket, rooms: Vec<String>) -> Self {
+        let (data, user) = (socket.raw_data(), socket.user());
+        RemoteSocket {
+            socket,
+            rooms,
+            data,
+            user,
+        }
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         self.socket.id()
+    }
+
+    /// The name of its namespace.
+    pub fn namespace(&self) -> &str {
+        self.socket.namespace_name()
     }
 
     /// Its rooms, its own included, when it was asked for.
@@ -107,19 +130,19 @@ impl RemoteSocket {
         self.socket.raw_auth()
     }
 
-    /// Its data as a `T`.
+    /// Its data as a `T`, when it was asked for: `None` when there was none or it is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
-        self.socket.data()
+        serde_json::from_str(self.data.as_deref()?).ok()
     }
 
-    /// Its data as JSON text.
+    /// Its data as JSON text, when it was asked for.
     pub fn raw_data(&self) -> Option<String> {
-        self.socket.raw_data()
+        self.data.clone()
     }
 
-    /// The user it belongs to.
+    /// The user it belonged to when it was asked for.
     pub fn user(&self) -> Option<Arc<str>> {
-        self.socket.user()
+        self.user.clone()
     }
 
     /// Emits an event to it.
@@ -236,7 +259,7 @@ impl Broadcast {
     pub fn emit(&self, event: &str, args: impl ToArgs) -> Result<(), EmitError> {
         let args = self.prepare(event, args)?;
         if self.namespace.is_template() {
-            for namespace in self.namespace.server().children_of(&self.namespace) {
+            for namespace in self.namespace.concerned() {
                 let child = Broadcast {
                     namespace,
                     ..self.clone()
@@ -289,39 +312,45 @@ impl Broadcast {
     /// see [`Answers::missing`].
     pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Answers, AckError> {
         let args = self.prepare(event, args)?;
-        settled(&self.namespace).await;
-        let server = self.namespace.server();
         let timeout = self
             .timeout
-            .unwrap_or(server.config.ack_timeout)
+            .unwrap_or(self.namespace.server().config.ack_timeout)
             .as_millis() as u64;
-        let id = self.namespace.next_ack_id();
         let class = if self.volatile {
             Class::Volatile
         } else {
             Class::Normal
         };
-        let message = Arc::new(
-            self.namespace
-                .encode(Some(id), event, &args, class, self.compress),
-        );
         let (part, done) = Part::begin();
         let gathered = part.0.clone();
-        self.each_shard(move |shard, selected| {
-            for key in selected {
-                let Some(socket) = shard.socket(*key) else {
-                    continue;
-                };
-                part.0.expect();
-                let waiter = Waiter::Many(part.0.clone(), *socket.id());
-                if shard.expect_ack(*key, id, timeout, waiter)
-                    && !shard.send(*key, &message).is_queued()
-                {
-                    shard.refuse_ack(*key, id);
+        let mut busy = false;
+        for namespace in self.namespace.concerned() {
+            settled(&namespace).await;
+            let id = namespace.next_ack_id();
+            let message = namespace.encode(Some(id), event, &args, class, self.compress);
+            let (message, part) = (Arc::new(message), part.clone());
+            busy |= self.each_shard(&namespace, move |shard, selected| {
+                for key in selected {
+                    let Some(socket) = shard.socket(*key) else {
+                        continue;
+                    };
+                    part.0.expect();
+                    let waiter = Waiter::Many(part.0.clone(), *socket.id());
+                    if !shard.expect_ack(*key, id, timeout, waiter) {
+                        continue;
+                    }
+                    let mut queued = shard.send(*key, &message);
+                    if queued == Queued::Refused {
+                        let refuse = |shard: &mut Shard<Net>| shard.refuse_ack(*key, id);
+                        queued = Worker::retry_full_within(shard, &message, refuse);
+                    }
+                    if !queued.is_queued() {
+                        shard.refuse_ack(*key, id);
+                    }
                 }
-            }
-            shard.end_full();
-        });
+            });
+        }
+        drop(part);
         let _ = done.await;
         let (answers, missing) = gathered.take();
         let text = |id: sockeye_protocol::engine::SocketId| id.as_str().to_owned();
@@ -331,86 +360,80 @@ impl Broadcast {
                 .map(|(id, args)| (text(id), args))
                 .collect(),
             missing: missing.into_iter().map(text).collect(),
-            silent_nodes: Vec::new(),
+            silent_nodes: self.silent(busy),
         })
     }
 
-    /// The sockets themselves.
+    /// The sockets themselves, as they are now.
     pub async fn fetch_sockets(&self) -> Found<Vec<RemoteSocket>> {
         let found = self
-            .gather(|shard, selected| {
+            .gather(|shard, target| {
+                let selected = target.resolve(shard);
                 let remote = |key: &Key| {
                     let socket = shard.socket(*key)?.host().clone();
                     let rooms = visible(shard.rooms_of(*key));
-                    Some(RemoteSocket { socket, rooms })
+                    Some(RemoteSocket::new(socket, rooms))
                 };
                 selected.iter().filter_map(remote).collect::<Vec<_>>()
             })
             .await;
-        Found {
-            found: found.into_iter().flatten().collect(),
-            silent_nodes: Vec::new(),
-        }
+        found.map(|parts| parts.into_iter().flatten().collect())
     }
 
-    /// How many sockets they are.
+    /// How many sockets they are. For one room, or everyone, it costs the same however many.
     pub async fn count(&self) -> Found<usize> {
-        let counts = self.gather(|_, selected| selected.len()).await;
-        Found {
-            found: counts.into_iter().sum(),
-            silent_nodes: Vec::new(),
-        }
+        let counts = self.gather(|shard, target| target.count(shard)).await;
+        counts.map(|counts| counts.into_iter().sum())
     }
 
-    /// Lets them join rooms; in force everywhere when the future completes.
+    /// Lets them join rooms; in force everywhere when the future completes, except on the nodes
+    /// named as silent.
     pub async fn sockets_join(&self, rooms: impl IntoRooms) -> Found<()> {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        self.gather(move |shard, selected| {
-            for (key, room) in selected
-                .iter()
-                .flat_map(|key| rooms.iter().map(move |r| (key, r)))
-            {
-                let _ = shard.join(*key, room);
+        let done = self.gather(move |shard, target| {
+            for key in target.resolve(shard) {
+                for room in &rooms {
+                    let _ = shard.join(key, room);
+                }
             }
-        })
-        .await;
-        Found::default()
+        });
+        done.await.map(|_| ())
     }
 
-    /// Lets them leave rooms; in force everywhere when the future completes.
+    /// Lets them leave rooms; in force everywhere when the future completes, except on the nodes
+    /// named as silent.
     pub async fn sockets_leave(&self, rooms: impl IntoRooms) -> Found<()> {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        self.gather(move |shard, selected| {
-            for (key, room) in selected
-                .iter()
-                .flat_map(|key| rooms.iter().map(move |r| (key, r)))
-            {
-                if let Some(socket) = shard.socket(*key) {
+        let done = self.gather(move |shard, target| {
+            for key in target.resolve(shard) {
+                if let Some(socket) = shard.socket(key) {
                     socket.host().note_leaving();
                 }
-                shard.leave(*key, room);
+                for room in &rooms {
+                    shard.leave(key, room);
+                }
             }
-        })
-        .await;
-        Found::default()
+        });
+        done.await.map(|_| ())
     }
 
     /// Disconnects them from the namespace, or with their whole connections; in force everywhere
-    /// when the future completes.
+    /// when the future completes, except on the nodes named as silent.
     pub async fn disconnect_sockets(&self, close: bool) -> Found<()> {
-        settled(&self.namespace).await;
-        self.gather(move |shard, selected| {
-            for key in selected {
-                let session = shard.socket(*key).map(|socket| socket.session());
+        for namespace in self.namespace.concerned() {
+            settled(&namespace).await;
+        }
+        let done = self.gather(move |shard, target| {
+            for key in target.resolve(shard) {
+                let session = shard.socket(key).map(|socket| socket.session());
                 match session {
                     Some(session) if close => shard.disconnect_all(session),
-                    Some(_) => shard.disconnect(*key),
+                    Some(_) => shard.disconnect(key),
                     None => {}
                 }
             }
-        })
-        .await;
-        Found::default()
+        });
+        done.await.map(|_| ())
     }
 
     fn prepare(&self, event: &str, args: impl ToArgs) -> Result<Args, EmitError> {
@@ -420,55 +443,98 @@ impl Broadcast {
         args.to_args(self.namespace.parser).map_err(EmitError::Args)
     }
 
-    /// Runs `f` on every shard with the sockets selected there.
-    fn each_shard(&self, f: impl FnMut(&mut Shard<Net>, &[Key]) + Send + Clone + 'static) {
-        for worker in self.namespace.server().workers() {
-            let (namespace, rooms, except) = (
-                self.namespace.clone(),
-                self.rooms.clone(),
-                self.except.clone(),
-            );
-            let mut f = f.clone();
-            worker.submit(move |shard| {
-                let mut selected = Vec::new();
-                let target = Target {
-                    rooms: &rooms,
-                    except: &except,
-                };
-                shard.resolve(&namespace.name, target, &mut selected);
-                f(shard, &selected);
-            });
+    /// This node's name when it could not be asked everything.
+    fn silent(&self, busy: bool) -> Vec<String> {
+        let name = || self.namespace.server().node_name();
+        busy.then(name).into_iter().collect()
+    }
+
+    fn selection(&self, namespace: &Arc<NamespaceInner>) -> Selection {
+        Selection {
+            namespace: namespace.clone(),
+            rooms: self.rooms.clone(),
+            except: self.except.clone(),
         }
     }
 
+    /// Runs `f` on every shard with the sockets selected there. Whether one was too busy.
+    fn each_shard(
+        &self,
+        namespace: &Arc<NamespaceInner>,
+        f: impl FnMut(&mut Shard<Net>, &[Key]) + Send + Clone + 'static,
+    ) -> bool {
+        let mut busy = false;
+        for worker in namespace.server().workers() {
+            let (selection, mut f) = (self.selection(namespace), f.clone());
+            let asked = namespace.try_ask(worker, move |shard| {
+                let selected = selection.resolve(shard);
+                f(shard, &selected);
+            });
+            busy |= asked.is_err();
+        }
+        busy
+    }
+
+    /// Asks every shard about the sockets selected there.
     async fn gather<R: Send + Unpin + 'static>(
         &self,
-        f: impl Fn(&mut Shard<Net>, &[Key]) -> R + Send + Sync + 'static,
-    ) -> Vec<R> {
+        f: impl Fn(&mut Shard<Net>, &Selection) -> R + Send + Sync + 'static,
+    ) -> Found<Vec<R>> {
         let f = Arc::new(f);
-        let mut answers = Vec::new();
-        for worker in self.namespace.server().workers() {
-            let (namespace, rooms, except) = (
-                self.namespace.clone(),
-                self.rooms.clone(),
-                self.except.clone(),
-            );
-            let f = f.clone();
-            answers.push(worker.ask(move |shard| {
-                let mut selected = Vec::new();
-                let target = Target {
-                    rooms: &rooms,
-                    except: &except,
-                };
-                shard.resolve(&namespace.name, target, &mut selected);
-                f(shard, &selected)
-            }));
+        let (mut answers, mut busy) = (Vec::new(), false);
+        for namespace in self.namespace.concerned() {
+            for worker in namespace.server().workers() {
+                let (selection, f) = (self.selection(&namespace), f.clone());
+                match namespace.try_ask(worker, move |shard| f(shard, &selection)) {
+                    Ok(answer) => answers.push(answer),
+                    Err(Busy) => busy = true,
+                }
+            }
         }
-        let mut results = Vec::with_capacity(answers.len());
+        let mut found = Vec::with_capacity(answers.len());
         for answer in answers {
-            results.extend(answer.await);
+            found.extend(answer.await);
         }
-        results
+        Found {
+            found,
+            silent_nodes: self.silent(busy),
+        }
+    }
+}
+
+/// Sockets of one namespace, wherever they are.
+struct Selection {
+    namespace: Arc<NamespaceInner>,
+    rooms: Vec<Room>,
+    except: Vec<Room>,
+}
+
+impl Selection {
+    fn target(&self) -> Target<'_> {
+        Target {
+            rooms: &self.rooms,
+            except: &self.except,
+        }
+    }
+
+    /// Those of them on one shard.
+    fn resolve(&self, shard: &mut Shard<Net>) -> Vec<Key> {
+        let mut selected = Vec::new();
+        shard.resolve(&self.namespace.name, self.target(), &mut selected);
+        selected
+    }
+
+    fn count(&self, shard: &mut Shard<Net>) -> usize {
+        shard.count(&self.namespace.name, self.target())
+    }
+}
+
+impl<T> Found<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Found<U> {
+        Found {
+            found: f(self.found),
+            silent_nodes: self.silent_nodes,
+        }
     }
 }
 
@@ -479,7 +545,8 @@ pub(crate) fn visible(mut rooms: Vec<String>) -> Vec<String> {
 }
 
 impl NamespaceInner {
-    /// Hands one message to every socket selected, on every shard that has members of the rooms: on the caller's own at once, elsewhere through the inbox.
+    /// Hands one message to every socket selected, on every shard that has members of the rooms: on
+    /// the caller's own at once, elsewhere through the inbox.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         rooms: &[Room],
@@ -505,7 +572,7 @@ impl NamespaceInner {
                     except: &except,
                 };
                 shard.broadcast(&namespace.name, target, &shared);
-                shard.end_full();
+                let _ = Worker::retry_full_within(shard, &shared, |_| {});
             });
             if overrun {
                 self.server().worker_overrun(worker.index);

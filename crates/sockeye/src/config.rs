@@ -81,6 +81,7 @@ pub(crate) struct Config {
     pub(crate) keep_headers: KeepHeaders,
     pub(crate) max_connections: usize,
     pub(crate) max_inbox_bytes: usize,
+    pub(crate) max_inbox_calls: usize,
     pub(crate) max_handshakes: usize,
     pub(crate) max_dynamic_namespaces: usize,
     pub(crate) cleanup_empty_namespaces: bool,
@@ -142,6 +143,7 @@ impl Default for ServerBuilder {
                 keep_headers: KeepHeaders::All,
                 max_connections: 1_000_000,
                 max_inbox_bytes: 64 << 20,
+                max_inbox_calls: 100_000,
                 max_handshakes: 10_000,
                 max_dynamic_namespaces: 10_000,
                 cleanup_empty_namespaces: true,
@@ -190,6 +192,13 @@ impl ServerBuilder {
     /// Time for a transport upgrade. Default 10 s.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.core.upgrade_timeout = millis(timeout);
+        self
+    }
+
+    /// Time for a polling client, when the server closes, to come for what is left and for the end.
+    /// Default 2 s. One that never polls again holds the close up no longer than this.
+    pub fn polling_close_timeout(mut self, timeout: Duration) -> Self {
+        self.core.polling_close_timeout = millis(timeout);
         self
     }
 
@@ -292,8 +301,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Bytes that may wait for one connection. Default 4 MiB. Beyond, volatile packets are dropped
-    /// first, then the connection is closed so that the client comes back.
+    /// Bytes that may wait for one connection, and as many that may be on their way to its worker
+    /// from other threads. Default 4 MiB. Beyond, volatile packets are dropped first, then the
+    /// connection is closed so that the client comes back.
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.core.max_queued_bytes = bytes;
         self
@@ -384,6 +394,15 @@ impl ServerBuilder {
     /// back.
     pub fn max_inbox_bytes(mut self, bytes: usize) -> Self {
         self.config.max_inbox_bytes = bytes;
+        self
+    }
+
+    /// Calls from elsewhere that wait for a worker: joins, leaves, and what is asked of many sockets.
+    /// Default 100,000 for each worker. Beyond, a join or leave fails with
+    /// [`RoomError::Busy`](crate::RoomError::Busy), and what is asked of many names this node as
+    /// silent.
+    pub fn max_inbox_calls(mut self, calls: usize) -> Self {
+        self.config.max_inbox_calls = calls;
         self
     }
 

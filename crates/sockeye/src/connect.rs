@@ -26,7 +26,7 @@ pub(crate) async fn connect(
     auth: Option<Box<Args>>,
 ) {
     let auth = auth.map_or_else(Args::new, |auth| *auth);
-    let Some(namespace) = server.find_namespace(&name, &auth, &worker).await else {
+    let Some(seat) = server.find_namespace(&name, &auth, &worker).await else {
         server.metrics.connects_refused.add(1);
         return refuse(
             &worker,
@@ -35,9 +35,10 @@ pub(crate) async fn connect(
             &ConnectError::new("Invalid namespace"),
         );
     };
+    let namespace = seat.namespace().clone();
     let Some(connection) = worker.call(|s| s.session(session).map(|s| s.io.connection.clone()))
     else {
-        return namespace.socket_left(&worker);
+        return;
     };
     let recovered = recovery::restore(&server, &worker, &namespace, &auth).await;
     let socket = match &recovered {
@@ -52,7 +53,7 @@ pub(crate) async fn connect(
             socket.set_state(SocketState::Disconnected);
             socket.release();
             refuse(&worker, session, &name, &error.into());
-            return namespace.socket_left(&worker);
+            return recovery::put_back(&server, recovered).await;
         }
     }
     if recovered.is_none() && namespace.is_recoverable() {
@@ -62,11 +63,21 @@ pub(crate) async fn connect(
         settled(&namespace).await;
         socket.set_connected_at(head);
     }
-    let Some(key) = let_in(&worker, &server, session, &namespace, &socket, recovered) else {
+    let entered = let_in(
+        &worker,
+        &server,
+        session,
+        &namespace,
+        &socket,
+        recovered.as_ref(),
+    );
+    let Some(key) = entered else {
         socket.set_state(SocketState::Disconnected);
         socket.release();
-        return namespace.socket_left(&worker);
+        return recovery::put_back(&server, recovered).await;
     };
+    seat.keep();
+    drop(recovered);
     let listeners = socket.moment_listeners(Moment::Connection);
     let context = Context::of_socket(socket.clone(), Args::default(), None);
     let _ = run_moment(&server, listeners, context).await;
@@ -80,7 +91,7 @@ fn let_in(
     session: Key,
     namespace: &Arc<NamespaceInner>,
     socket: &Socket,
-    recovered: Option<Recovery>,
+    recovered: Option<&Recovery>,
 ) -> Option<Key> {
     let id: SocketId = *socket.socket_id();
     // The call does what waits in the inbox first: all that was published before is delivered, or
@@ -88,7 +99,7 @@ fn let_in(
     let key = worker.call(|shard| {
         namespace.watch_rooms(shard);
         let mut greeting: Vec<Arc<Message>> = Vec::new();
-        if let Some(recovered) = &recovered {
+        if let Some(recovered) = recovered {
             let Some(missed) = recovered.missed() else {
                 let why = "too much was sent to it while it came back";
                 shard.close_now(session, CloseReason::TransportError, why);

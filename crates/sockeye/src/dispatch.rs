@@ -25,6 +25,7 @@ use crate::error::EventError;
 use crate::extract::{Context, DisconnectReason};
 use crate::handler::{ErasedHandler, HandlerFuture};
 use crate::listeners::{Listener, Moment};
+use crate::namespace::Seat;
 use crate::net::{Io, Net, PollAnswer, Writer};
 use crate::server::ServerInner;
 use crate::socket::{Socket, SocketState};
@@ -425,6 +426,7 @@ async fn disconnect(
     socket: Socket,
     reason: DisconnectReason,
 ) {
+    let seat = Seat::of(&socket);
     socket.set_state(SocketState::Disconnecting);
     let context = Context::of_socket(socket.clone(), Args::default(), Some(reason));
     let listeners = socket.moment_listeners(Moment::Disconnecting);
@@ -445,7 +447,7 @@ async fn disconnect(
     server.metrics.count_disconnect(reason.reason);
     let listeners = socket.moment_listeners(Moment::Disconnect);
     let _ = run_moment(&server, listeners, context).await;
-    socket.namespace_inner().socket_left(&worker);
+    drop(seat);
     socket.release();
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_core::{Class, Message, MessageBuilder, Queued};
+use sockeye_core::{Class, Message, MessageBuilder, Queued, Shard};
 use sockeye_protocol::socketio::{Args, Parser, ToArgs, encode_event_into};
 use tokio::sync::oneshot;
 
 use crate::error::{AckError, EmitError};
 use crate::namespace::NamespaceInner;
-use crate::net::Waiter;
+use crate::net::{Net, Waiter};
 use crate::publish::settled;
 use crate::socket::Socket;
+use crate::worker::Worker;
 
 /// How a single event leaves.
 #[derive(Clone, Debug)]
@@ -96,13 +97,33 @@ impl Emitter {
             .encode(Some(id), event, &args, class, self.compress);
         let (sender, receiver) = oneshot::channel();
         let (key, message) = (socket.key(), Arc::new(message));
-        let worker = socket.connection().worker.clone();
+        let (connection, limit) = (socket.connection(), {
+            let config = &socket.namespace_inner().server().config;
+            config.core.max_queued_bytes
+        });
+        let worker = connection.worker.clone();
+        let transit = if worker.is_here() {
+            None
+        } else {
+            let Some(transit) = connection.depart(message.cost(), limit) else {
+                let connection = connection.clone();
+                worker.submit(move |shard| shard.overflow(connection.key()));
+                return Err(AckError::from(sockeye_core::AckFailure::Refused));
+            };
+            Some(transit)
+        };
         worker.submit(move |shard| {
-            if shard.expect_ack(key, id, timeout, Waiter::One(sender))
-                && shard.send(key, &message) != Queued::Queued
-            {
+            drop(transit);
+            if !shard.expect_ack(key, id, timeout, Waiter::One(sender)) {
+                return;
+            }
+            let mut queued = shard.send(key, &message);
+            if queued == Queued::Refused {
+                let refuse = |shard: &mut Shard<Net>| shard.refuse_ack(key, id);
+                queued = Worker::retry_full_within(shard, &message, refuse);
+            }
+            if queued != Queued::Queued {
                 shard.refuse_ack(key, id);
-                shard.end_full();
             }
         });
         let answer = receiver

@@ -14,6 +14,7 @@ use crate::engine_handle::EngineHandle;
 use crate::error::EmitError;
 use crate::handshake::Handshake;
 use crate::net::Connection;
+use crate::worker::Worker;
 
 /// A message of a raw engine connection.
 #[derive(Clone, Debug)]
@@ -74,6 +75,8 @@ pub struct EngineSocket {
     receiver: mpsc::UnboundedReceiver<EngineMessage>,
     waiting: Arc<AtomicUsize>,
     relaxed: usize,
+    /// Bytes that may be on their way to its worker.
+    limit: usize,
 }
 
 impl Debug for EngineSocket {
@@ -88,12 +91,14 @@ impl EngineSocket {
         receiver: mpsc::UnboundedReceiver<EngineMessage>,
         waiting: Arc<AtomicUsize>,
         relaxed: usize,
+        limit: usize,
     ) -> Self {
         EngineSocket {
             connection,
             receiver,
             waiting,
             relaxed,
+            limit,
         }
     }
 
@@ -156,9 +161,15 @@ impl EngineSocket {
             };
             return EmitError::check(queued).map(|_| ());
         }
+        let Some(transit) = connection.depart(message.cost(), self.limit) else {
+            worker.submit(move |shard| shard.overflow(connection.key()));
+            return Err(EmitError::Refused);
+        };
         worker.submit(move |shard| {
-            if shard.enqueue(connection.key(), &message) == Queued::Refused {
-                shard.overflow(connection.key());
+            drop(transit);
+            let key = connection.key();
+            if shard.enqueue(key, &message) == Queued::Refused {
+                Worker::retry_within(shard, key, &message);
             }
         });
         Ok(())

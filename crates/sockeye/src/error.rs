@@ -88,7 +88,12 @@ impl From<ArgsError> for EventError {
 
 impl From<RoomError> for EventError {
     fn from(error: RoomError) -> Self {
-        EventError::new("too_many_rooms", error.to_string())
+        let code = match error {
+            RoomError::TooMany(_) => "too_many_rooms",
+            RoomError::Busy => "busy",
+            RoomError::Gone => "gone",
+        };
+        EventError::new(code, error.to_string())
     }
 }
 

@@ -52,6 +52,7 @@ counters! {
     blocking_handlers: "Times a handler held its worker up for longer than the limit.",
     broadcast_handovers: "Broadcasts handed to the inbox of another worker, once for each.",
     inbox_overruns: "Workers held up until broadcasts had no room; their clients were closed.",
+    inbox_refusals: "Calls refused because too many waited for a worker already.",
     driven_as_is: "Upgraded connections that could not be taken back from the HTTP layer.",
 }
 

@@ -20,7 +20,8 @@ use crate::publish::{Holds, Outbox};
 use crate::room::IntoRooms;
 use crate::room_events::RoomWatch;
 use crate::server::ServerInner;
-use crate::worker::Worker;
+use crate::socket::Socket;
+use crate::worker::{Answer, Busy, Worker};
 
 /// A namespace: a handle, cheap to clone, usable from any thread.
 ///
@@ -153,12 +154,14 @@ impl Namespace {
     /// Rooms with a member on this node, and how many they have.
     pub async fn rooms(&self) -> Found<Vec<(String, usize)>> {
         let mut rooms: HashMap<String, usize> = HashMap::new();
-        for worker in self.0.server().workers() {
-            let name = self.0.name.clone();
-            let sizes = worker.ask(move |shard| shard.room_sizes(&name)).await;
-            for (room, size) in sizes.unwrap_or_default() {
-                if !room.starts_with('\u{1}') {
-                    *rooms.entry(room).or_default() += size;
+        for namespace in self.0.concerned() {
+            for worker in namespace.server().workers() {
+                let name = namespace.name.clone();
+                let sizes = worker.ask(move |shard| shard.room_sizes(&name)).await;
+                for (room, size) in sizes.unwrap_or_default() {
+                    if !room.starts_with('\u{1}') {
+                        *rooms.entry(room).or_default() += size;
+                    }
                 }
             }
         }
@@ -318,6 +321,28 @@ impl NamespaceInner {
         self.recoverable
     }
 
+    /// The namespaces that are meant by this one: itself, or all that were made of it.
+    pub(crate) fn concerned(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        if self.is_template() {
+            self.server.children_of(self)
+        } else {
+            vec![self.clone()]
+        }
+    }
+
+    /// Asks a worker something for the application, unless too much waits for it.
+    pub(crate) fn try_ask<R: Send + 'static>(
+        &self,
+        worker: &Arc<Worker>,
+        f: impl FnOnce(&mut Shard<Net>) -> R + Send + 'static,
+    ) -> Result<Answer<R>, Busy> {
+        let asked = worker.try_ask(self.server.config.max_inbox_calls, f);
+        if asked.is_err() {
+            self.server.metrics.inbox_refusals.add(1);
+        }
+        asked
+    }
+
     pub(crate) fn is_template(&self) -> bool {
         matches!(self.kind, Kind::Template)
     }
@@ -361,13 +386,9 @@ impl NamespaceInner {
         self.sockets.iter().all(|n| n.load(Ordering::Acquire) == 0)
     }
 
-    pub(crate) fn socket_joins(&self, worker: &Worker) {
-        self.sockets[usize::from(worker.index)].fetch_add(1, Ordering::AcqRel);
-    }
-
     /// A socket has gone; the last one takes a namespace with it that was made on demand.
-    pub(crate) fn socket_left(self: &Arc<Self>, worker: &Worker) {
-        self.sockets[usize::from(worker.index)].fetch_sub(1, Ordering::AcqRel);
+    fn socket_left(self: &Arc<Self>, worker: u8) {
+        self.sockets[usize::from(worker)].fetch_sub(1, Ordering::AcqRel);
         if self.is_transient() && self.is_empty() {
             self.server().forget_namespace(self);
         }
@@ -379,5 +400,52 @@ impl NamespaceInner {
         let result = f(&mut changed);
         self.listeners.store(Arc::new(changed));
         result
+    }
+}
+
+/// A socket's place in its namespace, from the moment a client asks for it to the moment the socket
+/// has left: given back when it is dropped, whatever ends the connection.
+pub(crate) struct Seat {
+    namespace: Arc<NamespaceInner>,
+    worker: u8,
+    /// It is somebody else's to give back.
+    kept: bool,
+}
+
+impl Seat {
+    /// A place for one more socket of `worker`.
+    pub(crate) fn take(namespace: &Arc<NamespaceInner>, worker: &Worker) -> Self {
+        namespace.sockets[usize::from(worker.index)].fetch_add(1, Ordering::AcqRel);
+        Seat {
+            namespace: namespace.clone(),
+            worker: worker.index,
+            kept: false,
+        }
+    }
+
+    /// Leaves the place to a socket that was let in: its shard says when it goes.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+
+    /// The place that a socket which was let in has kept. Once for each.
+    pub(crate) fn of(socket: &Socket) -> Self {
+        Seat {
+            namespace: socket.namespace_inner().clone(),
+            worker: socket.connection().worker.index,
+            kept: false,
+        }
+    }
+
+    pub(crate) fn namespace(&self) -> &Arc<NamespaceInner> {
+        &self.namespace
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.namespace.socket_left(self.worker);
+        }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) struct Connection {
     /// Bytes that the kernel or a poll has yet to take, as of the last write.
     backlog: AtomicUsize,
     /// Bytes on their way to the shard from elsewhere.
-    pub(crate) in_transit: AtomicUsize,
+    in_transit: AtomicUsize,
     /// Woken when bytes have left.
     pub(crate) room: Notify,
 }
@@ -123,6 +123,17 @@ impl Connection {
         self.backlog.load(Ordering::Relaxed) + self.in_transit.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that are about to be on their way from elsewhere, unless more than `limit`
+    /// would be: a worker that is held up is told no more than a queue may hold.
+    pub(crate) fn depart(self: &Arc<Self>, bytes: usize, limit: usize) -> Option<Transit> {
+        let before = self.in_transit.fetch_add(bytes, Ordering::Relaxed);
+        let transit = Transit {
+            connection: self.clone(),
+            bytes,
+        };
+        (before == 0 || before + bytes <= limit).then_some(transit)
+    }
+
     /// Called by the shard after each write. Most of the time nothing was left before and
     /// nothing is left now, and the line is not dirtied.
     pub(crate) fn set_backlog(&self, bytes: usize) {
@@ -133,6 +144,20 @@ impl Connection {
         if bytes < before || bytes == 0 {
             self.room.notify_waiters();
         }
+    }
+}
+
+/// Bytes on their way to the shard, while it lives.
+pub(crate) struct Transit {
+    connection: Arc<Connection>,
+    bytes: usize,
+}
+
+impl Drop for Transit {
+    fn drop(&mut self) {
+        self.connection
+            .in_transit
+            .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -262,7 +262,7 @@ fn deliver_to(
         let overrun = worker.submit_broadcast(message, limit, move |shard| {
             namespace.holds.note(index, &event);
             shard.broadcast(&namespace.name, event.target(), &event.message);
-            shard.end_full();
+            let _ = Worker::retry_full_within(shard, &event.message, |_| {});
         });
         if overrun {
             server.worker_overrun(index);

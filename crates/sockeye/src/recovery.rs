@@ -34,6 +34,8 @@ pub(crate) struct Recovery {
     /// Up to where `missed` is complete.
     head: Offset,
     hold: Hold,
+    /// What was taken out of the store, and when it was put there.
+    taken: (SessionRecord, u64),
 }
 
 impl Recovery {
@@ -124,6 +126,7 @@ pub(crate) async fn restore(
         refused(NotRecovered::Limit);
         return None;
     }
+    let taken = (restored.session.clone(), restored.saved_at_ms);
     let session = restored.session;
     Some(Recovery {
         id: SocketId::parse(&session.socket_id).ok()?,
@@ -137,7 +140,21 @@ pub(crate) async fn restore(
         missed,
         head: restored.head,
         hold,
+        taken,
     })
+}
+
+/// Gives a session back to the store whose client could not be let in, because it has gone again
+/// or the middleware has refused it: it may still return, within what is left of its time.
+pub(crate) async fn put_back(server: &Arc<ServerInner>, recovery: Option<Recovery>) {
+    let (Some(recovery), Some(config)) = (recovery, &server.config.recovery) else {
+        return;
+    };
+    let (record, saved_at) = recovery.taken;
+    let ttl = config.max_disconnection.as_millis() as u64;
+    if let Err(error) = server.store.save_session(record, saved_at, ttl).await {
+        tracing::warn!(%error, "a session whose client has gone again was not kept for recovery");
+    }
 }
 
 /// An event is missing from the store: it cannot be said that nothing is missing.

@@ -70,6 +70,11 @@ impl RoomFuture {
         RoomFuture(answer)
     }
 
+    /// It could not even be asked for.
+    pub(crate) fn refused(error: RoomError) -> Self {
+        RoomFuture(Answer::Ready(Some(Err(error))))
+    }
+
     pub(crate) fn done() -> Self {
         RoomFuture(Answer::Ready(Some(Ok(()))))
     }

@@ -30,7 +30,7 @@ use crate::http::{
     RequestHook,
 };
 use crate::metrics::{Gauges, Metrics};
-use crate::namespace::{Namespace, NamespaceInner};
+use crate::namespace::{Namespace, NamespaceInner, Seat};
 use crate::net::Connection;
 use crate::room_index::{Notes, RoomIndex};
 use crate::socket::Socket;
@@ -214,9 +214,9 @@ impl Server {
     }
 
     /// Namespaces whose names match a regular expression (of the `regex` crate), made when a
-    /// client first asks for one. Handlers are registered on what is returned; what is emitted
-    /// there reaches all namespaces made of it. To ask or to change their sockets, use the
-    /// namespaces themselves: none is in what is returned.
+    /// client first asks for one. Handlers are registered on what is returned. What is emitted,
+    /// asked or changed there concerns the sockets of all namespaces made of it that there are at
+    /// that moment; see [`Broadcast`](crate::Broadcast).
     ///
     /// # Errors
     /// When it is no regular expression.
@@ -357,7 +357,8 @@ impl Server {
 
     /// Closes every session and plain WebSocket, waits until all are gone and their disconnect
     /// handlers have run, at most for `grace`, and ends the workers. Clients are not told to stay
-    /// away: they come back when the server does.
+    /// away: they come back when the server does. A polling client that does not poll any more is
+    /// waited for no longer than [`ServerBuilder::polling_close_timeout`].
     pub async fn close(&self, grace: Duration) {
         self.0.closing.store(true, Ordering::Release);
         self.0.stop.notify_waiters();
@@ -365,7 +366,7 @@ impl Server {
             worker.submit(|shard| {
                 let keys: Vec<_> = shard.sessions().map(|(key, _)| key).collect();
                 for key in keys {
-                    shard.close(key, CloseReason::ServerShuttingDown, "");
+                    shard.shut_down(key);
                 }
             });
         }
@@ -609,10 +610,9 @@ impl ServerInner {
         name: &str,
         auth: &Args,
         worker: &Worker,
-    ) -> Option<Arc<NamespaceInner>> {
+    ) -> Option<Seat> {
         if let Some(namespace) = self.namespaces.read().get(name) {
-            namespace.socket_joins(worker);
-            return Some(namespace.clone());
+            return Some(Seat::take(namespace, worker));
         }
         let parents = self.parents.read().clone();
         for parent in parents {
@@ -621,8 +621,7 @@ impl ServerInner {
             }
             let mut namespaces = self.namespaces.write();
             if let Some(namespace) = namespaces.get(name) {
-                namespace.socket_joins(worker);
-                return Some(namespace.clone());
+                return Some(Seat::take(namespace, worker));
             }
             let transient = namespaces
                 .values()
@@ -634,16 +633,22 @@ impl ServerInner {
             }
             let name: Arc<str> = name.into();
             let child = Arc::new(NamespaceInner::child(name.clone(), &parent.template, self));
-            child.socket_joins(worker);
+            let seat = Seat::take(&child, worker);
             namespaces.insert(name, child.clone());
             drop(namespaces);
             let watchers = self.watchers.read().namespaces.clone();
             for watcher in watchers {
                 watcher(Namespace::new(child.clone()));
             }
-            return Some(child);
+            return Some(seat);
         }
         None
+    }
+
+    /// What this node is called in answers that name nodes.
+    pub(crate) fn node_name(&self) -> String {
+        let [a, b, c] = self.config.node;
+        format!("{a:02x}{b:02x}{c:02x}")
     }
 
     /// The namespaces that were made of a template and are still there.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sockeye_cluster::Offset;
-use sockeye_core::{Class, Key, Message, Queued};
+use sockeye_core::{Class, Key, Message, Queued, RoomError, Shard};
 use sockeye_protocol::engine::{CloseReason, SocketId, Transport};
 use sockeye_protocol::socketio::{
     Args, ArgsError, Parser, ToArgs, encode_ack_into, is_reserved_event,
@@ -24,12 +24,12 @@ use crate::error::{AckError, EmitError};
 use crate::handshake::Handshake;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
 use crate::namespace::{Namespace, NamespaceInner};
-use crate::net::Connection;
+use crate::net::{Connection, Net};
 use crate::publish::in_order;
 use crate::recovery::Recovery;
 use crate::room::{IntoRooms, Room, RoomFuture};
 use crate::server::Server;
-use crate::worker::Worker;
+use crate::worker::{Busy, Worker};
 
 /// Where a socket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,21 +204,37 @@ impl Socket {
     }
 
     /// Makes the socket belong to a user: it is then reached by `to_user`. Best set in a
-    /// middleware.
+    /// middleware. In force when the future completes, inside the socket's worker at once; it fails
+    /// as that of [`Socket::join`].
     pub fn set_user(&self, user: impl Into<Arc<str>>) -> RoomFuture {
         let user: Arc<str> = user.into();
         let room = user_room(&user);
-        let before = self
-            .0
-            .extras
-            .lock()
-            .get_or_insert_default()
-            .user
-            .replace(user);
-        if let Some(before) = before {
-            drop(self.leave(&user_room(&before)));
+        {
+            let mut extras = self.0.extras.lock();
+            if self.state() == SocketState::Connecting {
+                let extras = extras.get_or_insert_default();
+                let before = extras.user.replace(user).as_deref().map(user_room);
+                let rooms = &mut extras.early_rooms;
+                rooms.retain(|known| Some(known) != before.as_ref());
+                rooms.push(room);
+                return RoomFuture::done();
+            }
         }
-        self.join(&*room)
+        let rooms = [room.clone()];
+        let expected = self.0.namespace.expect_rooms(self.worker(), &rooms);
+        let socket = self.clone();
+        self.change_rooms(move |shard| {
+            let mut extras = socket.0.extras.lock();
+            let before = extras.get_or_insert_default().user.replace(user);
+            drop(extras);
+            if let Some(before) = before {
+                socket.note_leaving();
+                shard.leave(socket.key(), &user_room(&before));
+            }
+            let joined = shard.join(socket.key(), &room).map(|_| ());
+            drop(expected);
+            joined
+        })
     }
 
     /// The user it belongs to, if any.
@@ -373,7 +389,9 @@ impl Socket {
 impl Socket {
     /// Joins rooms. In force when the future completes, on this node at once.
     ///
-    /// The future fails with [`crate::RoomError`] when the socket is in as many rooms as it may be.
+    /// The future fails with [`crate::RoomError`] when the socket is in as many rooms as it may be,
+    /// is gone, or its worker is held up and as many calls wait for it as may
+    /// ([`max_inbox_calls`](crate::ServerBuilder::max_inbox_calls)).
     pub fn join(&self, rooms: impl IntoRooms) -> RoomFuture {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         {
@@ -387,16 +405,17 @@ impl Socket {
         }
         let key = self.key();
         let expected = self.0.namespace.expect_rooms(self.worker(), &rooms);
-        RoomFuture::new(self.worker().ask(move |shard| {
+        self.change_rooms(move |shard| {
             let joined = rooms
                 .iter()
                 .try_for_each(|room| shard.join(key, room).map(|_| ()));
             drop(expected);
             joined
-        }))
+        })
     }
 
-    /// Leaves a room.
+    /// Leaves a room. The future fails only when the call cannot wait for the socket's worker, as
+    /// that of [`Socket::join`].
     pub fn leave(&self, room: &str) -> RoomFuture {
         let room: Room = room.into();
         {
@@ -409,11 +428,19 @@ impl Socket {
             }
         }
         let socket = self.clone();
-        RoomFuture::new(self.0.connection.worker.ask(move |shard| {
+        self.change_rooms(move |shard| {
             socket.note_leaving();
             shard.leave(socket.key(), &room);
             Ok(())
-        }))
+        })
+    }
+
+    fn change_rooms(
+        &self,
+        change: impl FnOnce(&mut Shard<Net>) -> Result<(), RoomError> + Send + 'static,
+    ) -> RoomFuture {
+        let asked = self.0.namespace.try_ask(self.worker(), change);
+        asked.map_or_else(|Busy| RoomFuture::refused(RoomError::Busy), RoomFuture::new)
     }
 
     /// The rooms it is in; the first is named by its id.
@@ -687,21 +714,19 @@ impl Socket {
         }
         let cost = message.cost();
         let limit = self.0.namespace.server().config.core.max_queued_bytes;
-        let before = connection.backlog();
-        if before > 0 && before + cost > limit {
-            if message.class() == Class::Volatile {
-                return Queued::Dropped;
-            }
+        let backlog = connection.backlog();
+        if message.class() == Class::Volatile && backlog > 0 && backlog + cost > limit {
+            return Queued::Dropped;
+        }
+        let Some(transit) = connection.depart(cost, limit) else {
             let connection = connection.clone();
             worker.submit(move |shard| shard.overflow(connection.key()));
             return Queued::Refused;
-        }
-        connection.in_transit.fetch_add(cost, Ordering::Relaxed);
-        let connection = connection.clone();
+        };
         worker.submit(move |shard| {
-            connection.in_transit.fetch_sub(cost, Ordering::Relaxed);
+            drop(transit);
             if shard.send(key, &message) == Queued::Refused {
-                shard.overflow(connection.key());
+                let _ = Worker::retry_full_within(shard, &message, |_| {});
             }
         });
         Queued::Queued

@@ -34,6 +34,7 @@ pub async fn all<H: Harness>(mut new: impl FnMut() -> H) {
     sessions_and_packets_come_back_whole(&mut new()).await;
     a_session_is_used_once(&mut new()).await;
     a_recovered_session_may_go_again(&mut new()).await;
+    a_session_that_is_put_back_is_as_if_it_was_never_taken(&mut new()).await;
     unknown_sessions_are_not_recovered(&mut new()).await;
     unknown_offsets_are_not_recovered(&mut new()).await;
     offsets_never_sent_are_not_recovered(&mut new()).await;
@@ -185,6 +186,34 @@ pub async fn a_recovered_session_may_go_again<H: Harness>(harness: &mut H) {
         assert_eq!(numbered(&restored.missed), [(next, round.to_string())]);
         seen = next;
     }
+}
+
+/// Saved again with the time at which it was saved, it is found by the same offset, and no longer
+/// than it would have been.
+pub async fn a_session_that_is_put_back_is_as_if_it_was_never_taken<H: Harness>(harness: &mut H) {
+    let nsp = "/contract/back";
+    let seen = append(harness, nsp, packet(&[], &[], "0")).await;
+    let saved_at = harness.now_ms();
+    save(harness, session(nsp, "back", &[])).await;
+    let next = append(harness, nsp, packet(&[], &[], "1")).await;
+    for left in [3, 2, 1] {
+        harness.pass(TTL_MS / 4).await;
+        let restored = restore(harness, nsp, "back", Some(&seen))
+            .await
+            .unwrap_or_else(|reason| panic!("{reason}, with {left} quarters of its time left"));
+        assert_eq!(numbered(&restored.missed), [(next, "1".to_owned())]);
+        let at = restored.saved_at_ms;
+        assert!((saved_at..=saved_at + TTL_MS / 8).contains(&at), "{at}");
+        let saving = harness.store().save_session(restored.session, at, TTL_MS);
+        saving.await.expect("available");
+    }
+    harness.pass(TTL_MS / 2).await;
+    let reason = restore(harness, nsp, "back", Some(&seen)).await;
+    let reason = reason.expect_err("its time is over");
+    assert!(
+        matches!(reason, NotRecovered::Expired | NotRecovered::UnknownSession),
+        "{reason}"
+    );
 }
 
 /// A pid that was never saved, or in another namespace, is refused and changes nothing.

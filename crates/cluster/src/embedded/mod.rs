@@ -247,6 +247,7 @@ impl Store for Embedded {
         let found = lock(&namespace.log).missed(&saved, position, &self.config, &self.epoch);
         Reply::ready(found.map(|(missed, head)| Restored {
             session: saved.record,
+            saved_at_ms: saved.at_ms,
             missed,
             head: self.epoch.offset(head),
         }))

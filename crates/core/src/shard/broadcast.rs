@@ -53,6 +53,49 @@ impl<H: Host> Shard<H> {
         self.scratch = slots;
     }
 
+    /// How many sockets of `namespace` `target` names. One room, or the whole namespace, with at
+    /// most one exception costs the same however large it is.
+    pub fn count(&mut self, namespace: &str, target: Target<'_>) -> usize {
+        if let Some(count) = self.count_at_once(namespace, target) {
+            return count;
+        }
+        let slots = self.resolve_slots(namespace, target);
+        let count = slots.len();
+        self.scratch = slots;
+        count
+    }
+
+    fn count_at_once(&self, namespace: &str, target: Target<'_>) -> Option<usize> {
+        let number = self.space_number(namespace)?;
+        let space = self.spaces[number as usize].as_ref()?;
+        if space.leaving > 0 {
+            return None;
+        }
+        let room = match target.rooms {
+            [] => None,
+            [one] if self.find_socket(one).is_none() => Some(&**one),
+            _ => return None,
+        };
+        let all = match room {
+            None => space.sockets.len(),
+            Some(room) => space.rooms.members(room).map_or(0, |members| members.len()),
+        };
+        let except = match target.except {
+            [] => return Some(all),
+            [one] if space.rooms.members(one).is_none() => self.find_socket(one),
+            _ => return None,
+        };
+        let is_excepted = |key: Key| match room {
+            None => space.sockets.contains(key.slot()),
+            Some(room) => space.rooms.contains(key.slot(), room),
+        };
+        let own = except.filter(|key| {
+            let socket = self.sockets.get(*key);
+            socket.is_some_and(|socket| socket.space == number) && is_excepted(*key)
+        });
+        Some(all - usize::from(own.is_some()))
+    }
+
     /// Hands one packet to every socket of `namespace` that `target` names.
     pub fn broadcast(
         &mut self,

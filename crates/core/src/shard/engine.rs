@@ -291,12 +291,35 @@ impl<H: Host> Shard<H> {
     /// Closes a session from our side once what is queued has left, or after `close_timeout`. A
     /// peer that the heartbeat would have found dead by then is not waited for longer.
     pub fn close(&mut self, key: Key, reason: CloseReason, detail: &'static str) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        if !session.is_closing() {
+            self.close_after(key, reason, detail, self.config.close_timeout);
+        }
+    }
+
+    /// As [`Shard::close`], when everybody is closed: a polling client that does not come for what
+    /// is left is waited for no longer than `polling_close_timeout`, also if its session was being
+    /// closed already.
+    pub fn shut_down(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let shutdown = (CloseReason::ServerShuttingDown, "");
+        let (reason, detail) = session.closing().unwrap_or(shutdown);
+        if session.engine.transport() == Transport::Polling {
+            let wait = self.config.polling_close_timeout;
+            self.close_after(key, reason, detail, wait.min(self.config.close_timeout));
+        } else {
+            self.close(key, reason, detail);
+        }
+    }
+
+    fn close_after(&mut self, key: Key, reason: CloseReason, detail: &'static str, wait: u64) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.is_closing() {
-            return;
-        }
         session.engine.start_closing();
         session.transition(|rare| rare.closing = Some((reason, detail)));
         let patience = session.patience.take();
@@ -308,8 +331,7 @@ impl<H: Host> Shard<H> {
             self.wheel.cancel(timer);
         }
         let heartbeat = self.config.ping_interval + self.config.ping_timeout;
-        let wait = self.config.close_timeout.min(heartbeat);
-        let timer = self.arm(wait, Timer::Close(key));
+        let timer = self.arm(wait.min(heartbeat), Timer::Close(key));
         if let Some(session) = self.sessions.get_mut(key) {
             session.patience = Some(timer);
         }

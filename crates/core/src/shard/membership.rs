@@ -15,13 +15,15 @@ use crate::shard::{Shard, Timer};
 use crate::socket::Socket;
 use crate::space::Space;
 
-/// A socket is in as many rooms as it may be in.
+/// Why a socket is not in a room, or still in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RoomError {
     /// The limit, rooms per socket, that was reached.
     TooMany(usize),
     /// The socket is gone.
     Gone,
+    /// As many calls as may wait for the socket's shard do: nothing was changed, try again later.
+    Busy,
 }
 
 impl std::fmt::Display for RoomError {
@@ -33,6 +35,10 @@ impl std::fmt::Display for RoomError {
                  `max_rooms`"
             ),
             RoomError::Gone => f.write_str("the socket is no longer connected"),
+            RoomError::Busy => f.write_str(
+                "as many calls as may wait for the socket's worker do (`max_inbox_calls`); try \
+                 again later",
+            ),
         }
     }
 }
@@ -326,6 +332,7 @@ impl<H: Host> Shard<H> {
         }
         if let Some(space) = self.spaces[space as usize].as_mut() {
             space.sockets.remove(key.slot());
+            space.leaving += 1;
         }
         if let Some(session) = self.sessions.get_mut(session) {
             session.sockets.retain(|(_, socket)| *socket != key);
@@ -349,6 +356,7 @@ impl<H: Host> Shard<H> {
         }
         let (space, id) = (socket.space, socket.id);
         if let Some(space) = self.spaces[space as usize].as_mut() {
+            space.leaving -= 1;
             let (name, observer) = (&space.name, self.room_observer.as_deref());
             let watched = space.watched;
             let mut left: Vec<(Arc<str>, bool)> = Vec::new();

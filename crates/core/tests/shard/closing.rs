@@ -33,6 +33,36 @@ fn a_close_before_the_first_namespace_is_no_connect_timeout() {
 }
 
 #[test]
+fn a_shutdown_does_not_wait_long_for_polls_that_do_not_come() {
+    let mut rig = Rig::with(|config| config.polling_close_timeout = 500);
+    let (away, closing) = (rig.open(Transport::Polling), rig.open(Transport::Polling));
+    let (here, (other, _)) = (rig.open(Transport::Polling), rig.client());
+    rig.shard.close(closing, CloseReason::ForcedClose, "");
+    rig.broadcast(&[], &[], "x");
+    for session in [away, closing, here, other] {
+        rig.shard.shut_down(session);
+    }
+    // Whoever comes for what is left gets it, and then the end.
+    assert_eq!(rig.shard.poll_opened(here), PollOutcome::Accepted);
+    assert_eq!(rig.closed(), [(here, CloseReason::ServerShuttingDown)]);
+    rig.pass(499);
+    assert!(rig.closed().is_empty());
+    rig.pass(1);
+    let mut closed = rig.closed();
+    closed.sort_by_key(|(key, _)| key.to_bits());
+    let mut expected = [
+        (away, CloseReason::ServerShuttingDown),
+        (closing, CloseReason::ForcedClose),
+    ];
+    expected.sort_by_key(|(key, _)| key.to_bits());
+    assert_eq!(closed, expected);
+    assert!(rig.lives(other), "a WebSocket has its own deadlines");
+    assert_eq!(rig.read(other), [r#"42["x"]"#]);
+    assert_eq!(rig.closed(), [(other, CloseReason::ServerShuttingDown)]);
+    rig.assert_empty();
+}
+
+#[test]
 fn a_blocked_connection_has_to_take_bytes_before_the_write_deadline() {
     let mut rig = Rig::with(|config| config.write_timeout = 1_000);
     let (stuck, _) = rig.client();

@@ -54,7 +54,38 @@ fn a_broadcast_reaches_the_union_of_rooms_without_the_excepted_once_each() {
     ] {
         let got = reached(&mut rig, &sessions, &rooms, &except);
         assert_eq!(got, expected, "{rooms:?} without {except:?}");
+        let count = counted(&mut rig, &rooms, &except);
+        assert_eq!(count, expected.len(), "{rooms:?} without {except:?}");
     }
+    // One that leaves still stands in its rooms, and is not counted.
+    rig.shard.disconnect(sockets[1]);
+    for (rooms, all, without) in [
+        (vec![], 3, 2),
+        (vec!["a"], 1, 1),
+        (vec!["b"], 1, 0),
+        (vec!["a", "b"], 2, 1),
+    ] {
+        assert_eq!(counted(&mut rig, &rooms, &[]), all, "{rooms:?}");
+        assert_eq!(counted(&mut rig, &rooms, &["b"]), without, "{rooms:?}");
+    }
+    rig.finish();
+    assert_eq!(counted(&mut rig, &["a"], &[]), 1);
+    assert_eq!(rig.shard.count("/nowhere", Default::default()), 0);
+}
+
+fn counted(rig: &mut Rig, rooms: &[&str], except: &[&str]) -> usize {
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| Arc::from(*name))
+            .collect::<Vec<_>>()
+    };
+    let (rooms, except) = (names(rooms), names(except));
+    let target = sockeye_core::Target {
+        rooms: &rooms,
+        except: &except,
+    };
+    rig.shard.count("/", target)
 }
 
 #[test]

@@ -279,6 +279,7 @@ pub(crate) fn open_session(
             receiver,
             waiting.clone(),
             relaxed,
+            config.core.max_queued_bytes,
         ));
         Box::new(RawInbox {
             sender,

@@ -23,7 +23,7 @@ use sockeye_protocol::engine::CloseReason;
 use tokio::sync::oneshot;
 
 use crate::engine_handle::EngineWatch;
-use crate::net::Net;
+use crate::net::{Net, Writer};
 use crate::server::ServerInner;
 
 pub(crate) use driver::drive;
@@ -55,6 +55,8 @@ pub(crate) struct Worker {
     pub(crate) tasks: AtomicUsize,
     /// Bytes of the broadcasts in the inbox.
     inbox_bytes: AtomicUsize,
+    /// Calls that may be refused and wait in the inbox.
+    inbox_calls: AtomicUsize,
     /// A broadcast had no room in the inbox: everybody here is sent away.
     overrun: AtomicBool,
     /// Those who want to know what happens on sessions of this worker.
@@ -80,6 +82,7 @@ impl Worker {
             epoch: Instant::now(),
             tasks: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),
+            inbox_calls: AtomicUsize::new(0),
             overrun: AtomicBool::new(false),
             engine_watch: EngineWatch::default(),
         }
@@ -194,6 +197,27 @@ impl Worker {
         Answer::Pending(receiver)
     }
 
+    /// As [`Worker::ask`], refused while `limit` such calls wait already: a worker that is held up
+    /// lets no more be asked of it than it may one day answer.
+    pub(crate) fn try_ask<R: Send + 'static>(
+        self: &Arc<Self>,
+        limit: usize,
+        f: impl FnOnce(&mut Shard<Net>) -> R + Send + 'static,
+    ) -> Result<Answer<R>, Busy> {
+        if self.is_here() {
+            return Ok(Answer::Ready(Some(self.call(f))));
+        }
+        if self.inbox_calls.fetch_add(1, Ordering::AcqRel) >= limit {
+            self.inbox_calls.fetch_sub(1, Ordering::AcqRel);
+            return Err(Busy);
+        }
+        let worker = self.clone();
+        Ok(self.ask(move |shard| {
+            worker.inbox_calls.fetch_sub(1, Ordering::AcqRel);
+            f(shard)
+        }))
+    }
+
     /// Runs `f` inside this worker: at once if the caller is, as a task otherwise.
     pub(crate) fn ask_inside<R: Send + 'static>(
         self: &Arc<Self>,
@@ -282,6 +306,10 @@ impl Worker {
     }
 }
 
+/// As many calls as may wait for a worker do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Busy;
+
 /// The result of [`Worker::ask`]: `None` when the worker is gone.
 pub(crate) enum Answer<R> {
     Ready(Option<R>),
@@ -362,11 +390,59 @@ impl Worker {
         })
     }
 
+    /// As [`Worker::retry_full`], inside a call: what is written, is written with the shard in
+    /// hand. `refused` is told of each connection before it is ended.
+    pub(crate) fn retry_full_within(
+        shard: &mut Shard<Net>,
+        message: &Arc<Message>,
+        mut refused: impl FnMut(&mut Shard<Net>),
+    ) -> Queued {
+        let mut outcome = Queued::Refused;
+        for key in shard.take_full() {
+            write_within(shard, key);
+            outcome = shard.enqueue(key, message);
+            if outcome == Queued::Refused {
+                refused(shard);
+                shard.overflow(key);
+            }
+        }
+        outcome
+    }
+
+    /// As [`Worker::retry`], inside a call.
+    pub(crate) fn retry_within(shard: &mut Shard<Net>, key: Key, message: &Arc<Message>) {
+        write_within(shard, key);
+        if shard.enqueue(key, message) == Queued::Refused {
+            shard.overflow(key);
+        }
+    }
+
     /// Like [`Worker::call`], as a part of the call before: what has come into the inbox since
     /// stays behind it.
     fn go_on<R>(&self, f: impl FnOnce(&mut Shard<Net>) -> R) -> R {
         let result = f(&mut self.state.lock());
         self.request_turn_here();
         result
+    }
+}
+
+/// Writes to one connection what can be written, inside a call.
+fn write_within(shard: &mut Shard<Net>, key: Key) {
+    let Some(session) = shard.session_mut(key) else {
+        return;
+    };
+    match &session.io.writer {
+        // Only its task can write, and the kernel has refused.
+        Writer::WebSocket { link, .. } if !link.is_direct() => link.signal(Signal::Write),
+        Writer::WebSocket { .. } if session.blocked => {}
+        Writer::WebSocket { link, .. } => {
+            let link = link.clone();
+            if let Some(mut batch) = flush::gather(key, session) {
+                let written = link.try_write(&batch.slices());
+                batch.set_outcome(written);
+                flush::settle(shard, batch);
+            }
+        }
+        Writer::Polling { .. } => answer_poll(shard, key),
     }
 }

@@ -181,3 +181,20 @@ async fn plain_websockets_are_closed_too() {
     );
     assert_eq!(silent.recv().await, Some(Frame::Close(Some(1001))));
 }
+
+/// One polling client that never polls again would hold a deployment up.
+#[tokio::test]
+async fn a_close_does_not_wait_long_for_a_polling_client_that_is_gone() {
+    let mut connected = None;
+    let builder = Server::builder()
+        .workers(1)
+        .polling_close_timeout(Duration::from_millis(50));
+    let running = Running::with(builder, |server| connected = Some(sockets(&server.of("/"))));
+    let _gone = Polling::connect(running.address).await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    socket.emit("unread", ()).expect("queued");
+    let begun = Instant::now();
+    running.server.close(Duration::from_secs(60)).await;
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(running.server.gauges().await.sessions, 0);
+}

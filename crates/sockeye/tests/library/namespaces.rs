@@ -227,3 +227,96 @@ async fn whoever_watches_is_told_of_a_new_namespace_once() {
     }
     assert!(made.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn what_is_asked_of_a_pattern_is_asked_of_the_namespaces_made_of_it() {
+    let running = Running::mounted(Server::builder().workers(2), |server| {
+        server.of_pattern("^/other$").expect("a pattern");
+    })
+    .await;
+    let rooms = running.server.of_pattern(r"^/room-\d$").expect("a pattern");
+    assert_eq!(rooms.count().await.found, 0);
+    assert!(
+        rooms
+            .emit_with_ack("q", ())
+            .await
+            .expect("asked")
+            .is_complete()
+    );
+    let mut clients = Vec::new();
+    for namespace in ["/room-1", "/room-2", "/room-2", "/other"] {
+        let mut client = Client::open(running.address).await;
+        client.join(namespace, None).await.expect("let in");
+        clients.push(client);
+    }
+    let found = rooms.fetch_sockets().await;
+    assert!(found.silent_nodes.is_empty());
+    let mut names: Vec<_> = found
+        .found
+        .iter()
+        .map(|socket| socket.namespace())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["/room-1", "/room-2", "/room-2"]);
+
+    rooms.sockets_join(["red", "blue"]).await;
+    rooms
+        .except(clients[0].id.as_str())
+        .sockets_leave("blue")
+        .await;
+    assert_eq!(rooms.to("red").count().await.found, 3);
+    assert_eq!(rooms.to("blue").count().await.found, 1);
+    let mut sizes = rooms.rooms().await.found;
+    sizes.sort();
+    assert_eq!(sizes, [("blue".to_owned(), 1), ("red".to_owned(), 3)]);
+    assert_eq!(running.server.of("/other").rooms().await.found, []);
+
+    let asking = rooms.to("red").timeout(std::time::Duration::from_secs(10));
+    let asking = tokio::spawn(async move { asking.emit_with_ack("q", ()).await });
+    for (n, client) in clients[..3].iter_mut().enumerate() {
+        let (name, id) = client.question().await;
+        assert_eq!(name, "q");
+        let namespace = if n == 0 { "/room-1" } else { "/room-2" };
+        client.wire.send(&format!("43{namespace},{id}[{n}]")).await;
+    }
+    let answers = soon("answers", asking)
+        .await
+        .expect("no panic")
+        .expect("asked");
+    assert!(answers.is_complete());
+    let mut numbers = answers.first::<usize>().expect("numbers");
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2]);
+
+    rooms.disconnect_sockets(false).await;
+    eventually("they have left", async || rooms.count().await.found == 0).await;
+    assert_eq!(running.server.of("/other").count().await.found, 1);
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_socket_is_as_it_was_when_it_was_asked_for() {
+    let mut connected = None;
+    let running = Running::start(|server| {
+        connected = Some(crate::support::sockets(&server.of("/")));
+    });
+    let _client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    socket.set_data("before").expect("JSON");
+    socket.set_user("ada").await.expect("joined");
+    socket.join("red").await.expect("joined");
+    let found = running.server.of("/").fetch_sockets().await.found;
+    let [remote] = &found[..] else {
+        panic!("{found:?}")
+    };
+    socket.set_data("after").expect("JSON");
+    socket.set_user("ben").await.expect("joined");
+    socket.leave("red").await.expect("left");
+    assert_eq!(remote.data::<String>().as_deref(), Some("before"));
+    assert_eq!(remote.raw_data().as_deref(), Some("\"before\""));
+    assert_eq!(remote.user().as_deref(), Some("ada"));
+    assert_eq!(remote.rooms(), [socket.id(), "red"]);
+    assert_eq!(socket.user().as_deref(), Some("ben"));
+    let ns = running.server.of("/");
+    assert_eq!(ns.to_user("ada").count().await.found, 0);
+    assert_eq!(ns.to_user("ben").count().await.found, 1);
+}

@@ -319,3 +319,123 @@ async fn a_worker_that_is_held_up_loses_its_clients_rather_than_a_message() {
     namespace.emit("n", "again").expect("emitted");
     assert_eq!(back.expect("n").await[0], json!("again"));
 }
+
+/// A handler, `block`, that blocks its worker.
+struct Blocker {
+    begun: tokio::sync::mpsc::UnboundedReceiver<()>,
+    release: std::sync::mpsc::Sender<()>,
+}
+
+impl Blocker {
+    fn new(server: &Server) -> Self {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = std::sync::Mutex::new(released);
+        let (sender, begun) = tokio::sync::mpsc::unbounded_channel();
+        server.of("/").on("block", move || {
+            let _ = sender.send(());
+            let released = released.lock().expect("one handler");
+            let _ = released.recv_timeout(Duration::from_secs(10));
+            async {}
+        });
+        Blocker { begun, release }
+    }
+
+    /// Lets the worker of `client` begin to block.
+    async fn begin(&mut self, client: &mut crate::support::Client) {
+        client.emit("block", json!([])).await;
+        soon("the handler", self.begun.recv()).await;
+    }
+
+    fn end(&self) {
+        self.release.send(()).expect("the handler waits");
+    }
+}
+
+/// What a worker finds in its inbox after it was held up may be more than one queue may hold. The
+/// kernel takes most of it at once: nobody who reads is ended for it.
+#[tokio::test]
+async fn what_comes_from_elsewhere_is_written_before_a_connection_counts_as_full() {
+    const PART: usize = 20_000;
+    let (mut connected, mut block) = (None, None);
+    let builder = Server::builder().workers(1).max_queued_bytes(5 * PART / 2);
+    let running = Running::with(builder, |server| {
+        connected = Some(sockets(&server.of("/")));
+        block = Some(Blocker::new(server));
+    });
+    let mut client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let text = "x".repeat(PART);
+    let mut block = block.expect("set up");
+    block.begin(&mut client).await;
+    for n in 0..5 {
+        let ns = running.server.of("/");
+        ns.emit("broadcast", (n, &text)).expect("emitted");
+    }
+    assert_eq!(socket.emit("single", (5, &text)), Ok(Queued::Queued));
+    let (asking, about) = (socket.clone(), text.clone());
+    let asked = tokio::spawn(async move { asking.emit_with_ack("asked", (6, about)).await });
+    let ns = running.server.of("/");
+    let about = text.clone();
+    let all = tokio::spawn(async move { ns.emit_with_ack("all", (7, about)).await });
+    tokio::task::yield_now().await;
+    // As much as a queue may hold is on its way already: that one more is refused and ends it is
+    // what another test is about. A volatile one goes with the others, or is dropped.
+    let _ = socket.volatile().emit("volatile", ());
+    block.end();
+    for n in 0..5 {
+        assert_eq!(client.expect("broadcast").await[0], json!(n));
+    }
+    assert_eq!(client.expect("single").await[0], json!(5));
+    for _ in 0..2 {
+        let (name, id) = client.question().await;
+        assert!(["asked", "all"].contains(&name.as_str()));
+        client.acknowledge(id, json!([name])).await;
+    }
+    let answer = soon("an answer", asked)
+        .await
+        .expect("no panic")
+        .expect("an answer");
+    assert_eq!(answer.deserialize::<String>().as_deref(), Ok("asked"));
+    let answers = soon("answers", all)
+        .await
+        .expect("no panic")
+        .expect("answers");
+    assert!(answers.is_complete());
+    assert_eq!(running.metric("slow_consumers").await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_held_up_is_asked_no_more_than_it_may_be() {
+    let (mut connected, mut block) = (None, None);
+    let builder = Server::builder().workers(1).max_inbox_calls(3);
+    let running = Running::with(builder, |server| {
+        connected = Some(sockets(&server.of("/")));
+        block = Some(Blocker::new(server));
+    });
+    let mut client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let mut block = block.expect("set up");
+    block.begin(&mut client).await;
+    let ns = running.server.of("/");
+    let joins: Vec<_> = ["a", "b", "c"].map(|room| socket.join(room)).into();
+    assert_eq!(socket.join("d").await, Err(RoomError::Busy));
+    assert_eq!(socket.leave("a").await, Err(RoomError::Busy));
+    assert_eq!(socket.set_user("ada").await, Err(RoomError::Busy));
+    assert_eq!(socket.user(), None, "nothing was changed");
+    let found = ns.fetch_sockets().await;
+    assert!(
+        found.found.is_empty() && found.silent_nodes.len() == 1,
+        "{found:?}"
+    );
+    assert_eq!(ns.sockets_join("e").await.silent_nodes, found.silent_nodes);
+    let answers = ns.emit_with_ack("q", ()).await.expect("written");
+    assert_eq!(answers.silent_nodes, found.silent_nodes);
+    block.end();
+    for join in joins {
+        assert_eq!(join.await, Ok(()));
+    }
+    assert_eq!(socket.rooms().await, [socket.id(), "a", "b", "c"]);
+    assert_eq!(socket.join("d").await, Ok(()), "there is room again");
+    assert_eq!(ns.fetch_sockets().await.found.len(), 1);
+    assert_eq!(running.metric("inbox_refusals").await, 6);
+}

@@ -415,3 +415,48 @@ async fn middleware_may_look_at_those_who_return() {
     assert_eq!(new.call("recovered", json!([])).await[0], true);
     assert!(new.offset > client.offset);
 }
+
+/// A client that loses its second connection too, before it was let in, has not used its session up.
+#[tokio::test]
+async fn a_client_that_vanishes_while_it_is_recovered_may_return_still() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let shut = gate.clone();
+    let mut recovery = Recovery::within(Duration::from_secs(30));
+    recovery.skip_middlewares = false;
+    let running = Running::with(Server::builder().workers(2).recovery(recovery), |server| {
+        setup(server);
+        server.of("/").middleware(move |socket: Socket| {
+            let gate = shut.clone();
+            async move {
+                if socket.is_recovered() {
+                    gate.acquire().await.expect("open").forget();
+                }
+            }
+        });
+    });
+    let mut client = running.connect().await;
+    client.call("join", json!(["room"])).await;
+    let ns = running.server.of("/");
+    ns.to("room").emit("n", 0).expect("emitted");
+    numbers(&mut client, 1).await;
+    client.wire.close(1001).await;
+    running.until_metric("recoverable_sessions", 1).await;
+    for n in 1..4 {
+        ns.to("room").emit("n", n).expect("emitted");
+        let claim = json!({"pid": client.pid, "offset": client.offset});
+        let mut lost = Client::open(running.address).await;
+        lost.wire.send(&format!("40{claim}")).await;
+        running.until_metric("recoverable_sessions", 0).await;
+        drop(lost);
+        running.until_metric("sessions", 0).await;
+        gate.add_permits(1);
+        running.until_metric("recoverable_sessions", 1).await;
+    }
+    gate.add_permits(1);
+    let mut new = again(&running, &client).await;
+    assert_eq!(new.id, client.id);
+    assert_eq!(numbers(&mut new, 3).await, [1, 2, 3]);
+    let answer = new.call("recovered", json!([])).await;
+    assert_eq!(answer[..2], [json!(true), json!([client.id, "room"])]);
+    assert_eq!(running.metric("recoveries").await, 1);
+}
