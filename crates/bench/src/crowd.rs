@@ -66,10 +66,10 @@ impl Crowd {
     pub fn come(&mut self, count: u32) -> Result<usize, BenchError> {
         self.engine.want_more(count);
         let patience = self.patience.as_nanos() as u64;
-        while !self.engine.open() {
+        while !self.engine.is_settled() {
             let deadline = self.engine.setup().progress + patience;
             if clock::now() >= deadline {
-                self.engine.give_up();
+                self.engine.give_up(&mut Hold);
                 break;
             }
             self.engine.turn(&mut Hold, deadline)?;

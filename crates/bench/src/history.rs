@@ -33,6 +33,13 @@ pub enum Audience {
     Everyone,
     /// The receivers marked `true`; a receiver beyond the end is not among them.
     Members(Vec<bool>),
+    /// Those in the same room; a receiver or publisher beyond the end is in none.
+    Rooms {
+        /// The room of each receiver; `None`: in none.
+        receivers: Vec<Option<u32>>,
+        /// The room of each publisher.
+        publishers: Vec<u32>,
+    },
 }
 
 impl Audience {
@@ -41,6 +48,13 @@ impl Audience {
             Self::Sender => receiver == publisher,
             Self::Everyone => true,
             Self::Members(members) => members.get(receiver as usize).copied().unwrap_or(false),
+            Self::Rooms {
+                receivers,
+                publishers,
+            } => {
+                let room = receivers.get(receiver as usize).copied().flatten();
+                room.is_some() && room == publishers.get(publisher as usize).copied()
+            }
         }
     }
 }
@@ -109,14 +123,25 @@ pub struct History {
     audience: Audience,
     receivers: u32,
     published: Vec<u32>,
+    /// Lanes of one receiver, one for each publisher it may hear of.
+    width: usize,
+    /// The place of each publisher among the lanes of those that hear it.
+    place: Vec<u32>,
     lanes: Vec<Lane>,
     faults: Faults,
+    excused: u64,
 }
 
-/// One receiver's view of one publisher.
+/// One receiver's view of one publisher: 16 bytes.
 #[derive(Debug, Clone, Default)]
 struct Lane {
     next: u32,
+    /// Nothing has arrived since it joined: what was published before may or may not arrive.
+    fresh: bool,
+    /// It has left.
+    away: bool,
+    /// What it misses is no fault.
+    spared: bool,
     gaps: Option<Box<Gaps>>,
 }
 
@@ -135,18 +160,96 @@ impl History {
     /// A history in which nothing happened yet. Receivers and publishers are numbered from 0.
     ///
     /// Memory: 16 bytes for each receiver (audience [`Audience::Sender`]) or for each pair of
-    /// receiver and publisher.
+    /// receiver and publisher; with [`Audience::Rooms`] each receiver counts with the publishers
+    /// of the room that has most of them.
     pub fn new(audience: Audience, receivers: u32, publishers: u32) -> Self {
-        let lanes = match audience {
-            Audience::Sender => receivers as usize,
-            _ => receivers as usize * publishers as usize,
-        };
+        let mut place: Vec<u32> = (0..publishers).collect();
+        let mut width = publishers as usize;
+        match &audience {
+            Audience::Sender => (place, width) = (Vec::new(), 1),
+            Audience::Rooms { publishers, .. } => {
+                let mut heads = std::collections::HashMap::new();
+                for (place, room) in place.iter_mut().zip(publishers) {
+                    let head = heads.entry(room).or_insert(0);
+                    *place = *head;
+                    *head += 1;
+                }
+                width = heads.values().max().map_or(0, |most| *most as usize);
+            }
+            _ => {}
+        }
         Self {
             audience,
             receivers,
             published: vec![0; publishers as usize],
-            lanes: vec![Lane::default(); lanes],
+            lanes: vec![Lane::default(); receivers as usize * width],
+            width,
+            place,
             faults: Faults::default(),
+            excused: 0,
+        }
+    }
+
+    /// Notes that a receiver leaves: what has not reached it will not, and that is no fault.
+    pub fn leave(&mut self, receiver: u32) {
+        for (publisher, lane) in self.lanes_of(receiver) {
+            let lane = &mut self.lanes[lane];
+            if !lane.away {
+                let published = self.published[publisher as usize];
+                self.excused += u64::from(published.saturating_sub(lane.next)) + lane.absent();
+                lane.away = true;
+                lane.gaps = None;
+            }
+        }
+    }
+
+    /// Notes that a receiver that left is back: it shall get what is published from now on, and
+    /// may get what is on its way, from some message on without a gap.
+    pub fn join(&mut self, receiver: u32) {
+        for (publisher, lane) in self.lanes_of(receiver) {
+            let lane = &mut self.lanes[lane];
+            let spared = lane.spared;
+            *lane = Lane {
+                next: self.published[publisher as usize],
+                fresh: true,
+                spared,
+                ..Lane::default()
+            };
+        }
+    }
+
+    /// Notes that what a receiver misses is no fault; what it gets is judged all the same.
+    pub fn spare(&mut self, receiver: u32) {
+        for (_, lane) in self.lanes_of(receiver) {
+            self.lanes[lane].spared = true;
+        }
+    }
+
+    /// Deliveries that receivers did not get because they left.
+    pub fn excused(&self) -> u64 {
+        self.excused
+    }
+
+    /// The publishers that a receiver hears, and the lane of each.
+    fn lanes_of(&self, receiver: u32) -> Vec<(u32, usize)> {
+        if receiver >= self.receivers {
+            return Vec::new();
+        }
+        let publishers = match self.audience {
+            Audience::Sender => receiver..receiver + 1,
+            _ => 0..self.published.len() as u32,
+        };
+        publishers
+            .filter(|&publisher| (publisher as usize) < self.published.len())
+            .filter(|&publisher| self.audience.includes(receiver, publisher))
+            .map(|publisher| (publisher, self.lane(receiver, publisher)))
+            .collect()
+    }
+
+    fn lane(&self, receiver: u32, publisher: u32) -> usize {
+        match self.audience {
+            Audience::Sender => receiver as usize,
+            _ => receiver as usize * self.width + self.place[publisher as usize] as usize,
         }
     }
 
@@ -180,12 +283,18 @@ impl History {
             self.faults.misdelivered += 1;
             return Verdict::Misdelivered;
         }
-        let lane = match self.audience {
-            Audience::Sender => receiver as usize,
-            _ => receiver as usize * self.published.len() + publisher as usize,
-        };
-        let (verdict, given_up) = self.lanes[lane].receive(sequence);
-        self.faults.lost += given_up;
+        let lane = self.lane(receiver, publisher);
+        let lane = &mut self.lanes[lane];
+        if lane.away {
+            self.faults.misdelivered += 1;
+            return Verdict::Misdelivered;
+        }
+        let (verdict, given_up) = lane.receive(sequence);
+        if lane.spared {
+            self.excused += given_up;
+        } else {
+            self.faults.lost += given_up;
+        }
         match verdict {
             Verdict::Late => self.faults.reordered += 1,
             Verdict::Duplicate => self.faults.duplicated += 1,
@@ -214,18 +323,33 @@ impl History {
 
     /// Deliveries due that have not arrived, and may still.
     pub fn missing(&self) -> u64 {
+        self.absent(false)
+    }
+
+    /// The same for receivers that are spared.
+    pub fn missing_spared(&self) -> u64 {
+        self.absent(true)
+    }
+
+    fn absent(&self, spared: bool) -> u64 {
+        let absent = |publisher: u32, lane: usize| {
+            let lane = &self.lanes[lane];
+            if lane.away || lane.spared != spared {
+                return 0;
+            }
+            let published = self.published[publisher as usize];
+            u64::from(published.saturating_sub(lane.next)) + lane.absent()
+        };
+        if self.audience == Audience::Sender {
+            let both = self.receivers.min(self.published.len() as u32);
+            return (0..both).map(|i| absent(i, i as usize)).sum();
+        }
         let mut missing = 0;
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let publishers = self.published.len();
-            let (receiver, publisher) = match self.audience {
-                Audience::Sender => (index, index),
-                _ => (index / publishers, index % publishers),
-            };
-            let Some(&published) = self.published.get(publisher) else {
-                continue;
-            };
-            if self.audience.includes(receiver as u32, publisher as u32) {
-                missing += u64::from(published - lane.next) + lane.absent();
+        for publisher in 0..self.published.len() as u32 {
+            for receiver in 0..self.receivers {
+                if self.audience.includes(receiver, publisher) {
+                    missing += absent(publisher, self.lane(receiver, publisher));
+                }
             }
         }
         missing
@@ -236,10 +360,12 @@ impl Lane {
     /// Judges one arrival; also says how many earlier messages are given up as lost because
     /// there are too many gaps to remember.
     fn receive(&mut self, sequence: u32) -> (Verdict, u64) {
-        if sequence == self.next {
-            self.next += 1;
+        if sequence == self.next || (self.fresh && sequence < self.next) {
+            self.next = sequence + 1;
+            self.fresh = false;
             return (Verdict::InOrder, 0);
         }
+        self.fresh = false;
         if sequence > self.next {
             let gap = Gap {
                 from: self.next,
@@ -408,6 +534,88 @@ mod tests {
                 ..Faults::default()
             }
         );
+    }
+
+    #[test]
+    fn rooms_keep_to_themselves() {
+        // Receivers 0 and 1 in room 0, 2 in room 1, 3 in none; publishers 0 and 2 in room 0.
+        let audience = Audience::Rooms {
+            receivers: vec![Some(0), Some(0), Some(1), None],
+            publishers: vec![0, 1, 0],
+        };
+        let mut history = History::new(audience, 4, 3);
+        for publisher in [0, 1, 2, 2] {
+            history.publish(publisher);
+        }
+        assert_eq!(history.missing(), 2 + 1 + 2 + 2);
+        for (receiver, publisher, sequence, verdict) in [
+            (0, 0, 0, Verdict::InOrder),
+            (1, 0, 0, Verdict::InOrder),
+            (0, 2, 1, Verdict::Ahead),
+            (0, 2, 0, Verdict::Late),
+            (1, 2, 0, Verdict::InOrder),
+            (2, 1, 0, Verdict::InOrder),
+            (2, 0, 0, Verdict::Misdelivered),
+            (3, 1, 0, Verdict::Misdelivered),
+        ] {
+            assert_eq!(history.receive(receiver, publisher, sequence), verdict);
+        }
+        let faults = history.faults();
+        let expected = Faults {
+            lost: 1,
+            reordered: 1,
+            misdelivered: 2,
+            ..Faults::default()
+        };
+        assert_eq!(faults, expected);
+    }
+
+    #[test]
+    fn who_leaves_misses_nothing_and_who_returns_gets_what_is_new() {
+        let mut history = History::new(Audience::Everyone, 2, 1);
+        for _ in 0..4 {
+            history.publish(0);
+        }
+        history.receive(0, 0, 0);
+        history.receive(0, 0, 2);
+        history.leave(0);
+        assert_eq!((history.excused(), history.missing()), (2, 4));
+        assert_eq!(history.receive(0, 0, 3), Verdict::Misdelivered);
+        history.publish(0);
+        history.join(0);
+        assert_eq!(history.missing(), 5, "only the other one misses anything");
+        history.publish(0);
+        // The fifth was on its way when it joined; then nothing may be missing.
+        assert_eq!(history.receive(0, 0, 4), Verdict::InOrder);
+        assert_eq!(history.receive(0, 0, 5), Verdict::InOrder);
+        assert_eq!(history.receive(0, 0, 4), Verdict::Duplicate);
+
+        let mut late = History::new(Audience::Everyone, 1, 1);
+        late.publish(0);
+        late.join(0);
+        late.publish(0);
+        late.publish(0);
+        assert_eq!(late.receive(0, 0, 2), Verdict::Ahead);
+        assert_eq!(
+            late.missing(),
+            1,
+            "published after it joined, and not delivered"
+        );
+    }
+
+    #[test]
+    fn a_spared_receiver_is_not_asked_for_what_it_misses() {
+        let mut history = History::new(Audience::Everyone, 2, 1);
+        history.spare(1);
+        for _ in 0..3 {
+            history.publish(0);
+        }
+        assert_eq!((history.missing(), history.missing_spared()), (3, 3));
+        assert_eq!(history.receive(1, 0, 2), Verdict::Ahead);
+        assert_eq!(history.receive(1, 0, 0), Verdict::Late);
+        assert_eq!(history.missing_spared(), 1);
+        let faults = history.faults();
+        assert_eq!((faults.lost, faults.reordered), (3, 1));
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl Latency {
         self.0.add(&other.0).expect("equal bounds");
     }
 
+    /// Forgets what was counted.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.0.len()

@@ -48,6 +48,7 @@ mod report;
 mod results;
 mod run;
 mod schedule;
+mod slope;
 mod stamp;
 pub mod stats;
 mod target;
@@ -73,6 +74,7 @@ pub use results::{
 };
 pub use run::{Progress, Stage, run};
 pub use schedule::Schedule;
+pub use slope::{mann_kendall, theil_sen};
 pub use stamp::{Kind, Stamp};
 pub use target::{Protocol, Target, TargetError};
 pub use timeline::Tick;

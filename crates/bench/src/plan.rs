@@ -388,6 +388,49 @@ impl Plan {
         }
     }
 
+    /// Connections that there may be at the same time.
+    pub(crate) fn slots(&self) -> u32 {
+        match self.scenario {
+            Scenario::Spike(spike) => self.connections + spike.connections,
+            _ => self.connections,
+        }
+    }
+
+    /// Connections that are set up before the load begins.
+    pub(crate) fn initial(&self) -> u32 {
+        match self.scenario {
+            Scenario::Ramp(ramp) => ramp.from,
+            _ => self.connections,
+        }
+    }
+
+    /// How long the measurement takes, if all goes well; a storm that reconnects may end before.
+    pub fn expected_duration(&self) -> Duration {
+        let Scenario::Ramp(ramp) = self.scenario else {
+            return self.duration;
+        };
+        let rise = f64::from(self.connections.saturating_sub(ramp.from));
+        let rising = ramp.per_second.map_or(0.0, |per_second| rise / per_second);
+        ramp.hold * ramp.steps + Duration::try_from_secs_f64(rising).unwrap_or_default()
+    }
+
+    /// The longest that the measurement may take.
+    pub(crate) fn longest(&self) -> Duration {
+        match self.scenario {
+            Scenario::Ramp(ramp) => self.expected_duration() + self.patience * (ramp.steps + 1),
+            _ => self.duration,
+        }
+    }
+
+    /// Length of a [`crate::Tick`]: the distance of the samples of a soak, elsewhere a 120th of
+    /// the measurement, 250 ms at least.
+    pub(crate) fn tick(&self) -> Duration {
+        match self.scenario {
+            Scenario::Soak(soak) => soak.sample,
+            _ => (self.expected_duration() / 120).max(Duration::from_millis(250)),
+        }
+    }
+
     /// Why the plan cannot be run, if so: a transport or rooms without Socket.IO, a spike longer
     /// than the run, a ramp that falls.
     pub fn problem(&self) -> Option<&'static str> {

@@ -89,6 +89,9 @@ pub struct Drift {
     pub per_hour: f64,
     /// What that adds up to over the samples, as a share of the median.
     pub relative: f64,
+    /// How sure a rise is, in standard deviations of chance (Mann–Kendall); a run fails from
+    /// 2.33 on, which chance alone shows in one run of a hundred.
+    pub trend: f64,
     /// The share from which on the run has failed.
     pub limit: f64,
     /// Whether the limit is exceeded, and enough samples say so.

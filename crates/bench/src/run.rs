@@ -1,16 +1,20 @@
 //! A run from the first connection to the report.
 
 use crate::clock;
-use crate::driver::{Driver, Echo, Fanout, Hold};
+use crate::driver::{
+    Churning, Driver, Echo, Fanout, Hold, Ramping, Reconnecting, SlowFanout, Spiking, room,
+};
 use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::history::{Audience, History};
-use crate::plan::{Plan, Scenario};
+use crate::plan::{CutBy, Pace, Plan, Reconnect, Scenario, Soak};
 use crate::process::{CpuTime, Memory, ProcessSampler, ThreadTime, machine_cpu};
 use crate::report::{
     GeneratorReport, Limits, LoadReport, Machine, MemoryReport, Parameters, Report, SCHEMA,
     ServerReport, SetupReport,
 };
+use crate::results::{ChurnReport, DriftReport, ReconnectReport, SlowReport, SpikeReport};
+use crate::slope::{self, drift};
 use std::io;
 use std::time::Duration;
 
@@ -32,6 +36,19 @@ pub enum Stage {
     Draining,
 }
 
+impl Stage {
+    /// The name by which reports know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Settling => "settling",
+            Self::WarmingUp => "warming_up",
+            Self::Measuring => "measuring",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// A glance at a running run, a few times a second.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
@@ -39,7 +56,7 @@ pub struct Progress {
     pub stage: Stage,
     /// Since the stage began.
     pub elapsed: Duration,
-    /// Connections ready so far.
+    /// Connections that are ready.
     pub ready: u32,
     /// Connections failed so far.
     pub failed: u32,
@@ -77,8 +94,10 @@ pub fn run(plan: &Plan, observe: &mut dyn FnMut(&Progress)) -> Result<Report, Be
         machine: Machine::here(),
         observe,
         stage: Stage::Connecting,
+        began: clock::now(),
         stage_began: clock::now(),
         reported: 0,
+        mortal: false,
     };
     session.run()
 }
@@ -90,8 +109,11 @@ struct Session<'a> {
     machine: Machine,
     observe: &'a mut dyn FnMut(&Progress),
     stage: Stage,
+    began: u64,
     stage_began: u64,
     reported: u64,
+    /// Whether the server's process may go during the run.
+    mortal: bool,
 }
 
 /// All clocks at one moment.
@@ -101,47 +123,59 @@ struct Sample {
     server: Option<CpuTime>,
     machine: Option<f64>,
     thread: ThreadTime,
+    /// Nanoseconds that the generator waited for something to happen.
+    waited: u64,
+}
+
+/// What single scenarios add.
+#[derive(Default)]
+struct Extras {
+    reconnect: Option<ReconnectReport>,
+    spike: Option<SpikeReport>,
+    drift: Option<DriftReport>,
+    churn: Option<ChurnReport>,
+    slow: Option<SlowReport>,
 }
 
 impl Session<'_> {
     fn run(mut self) -> Result<Report, BenchError> {
         let empty = self.memory()?;
-        let setup = self.connect()?;
+        let mut setup = self.connect()?;
         self.enter(Stage::Settling);
         self.turn_for(&mut Hold, self.plan.settle)?;
         let full = self.memory()?;
 
-        let ready = self.engine.ready();
-        self.engine.desk().history = self.history(&ready);
-        let (before, after) = match self.plan.scenario {
-            Scenario::Idle | Scenario::Storm { .. } => self.load(&mut Hold)?,
-            Scenario::Echo { window } => self.load(&mut Echo::closed(ready, window))?,
-            Scenario::Rate { per_second } => self.load(&mut Echo::open(ready, per_second))?,
-            Scenario::Fanout { publishers, pace } => {
-                self.load(&mut Fanout::new(&ready, publishers, pace))?
-            }
-            _ => {
-                let unsupported = io::Error::from(io::ErrorKind::Unsupported);
-                return Err(unsupported.into());
-            }
-        };
+        let mut extras = Extras::default();
+        let (before, after) = self.scenario(&mut extras)?;
+        if matches!(self.plan.scenario, Scenario::Ramp(_)) {
+            self.set_up_by_ramp(&mut setup, &before, &after)?;
+        }
         let end = self.memory()?;
         let memory = match (empty, full, end) {
             (Some(empty), Some(full), Some(end)) => {
+                // The connections of a ramp come after the settling.
+                let (top, connections) = match self.plan.scenario {
+                    Scenario::Ramp(_) => (end, self.engine.desk().timeline.connections),
+                    _ => (full, setup.ready),
+                };
                 let each = |full: u64, empty: u64| {
-                    (full as f64 - empty as f64) / f64::from(setup.ready.max(1))
+                    (full as f64 - empty as f64) / f64::from(connections.max(1))
                 };
                 Some(MemoryReport {
                     empty,
                     full,
                     end,
-                    rss_per_connection: each(full.rss, empty.rss),
-                    pss_per_connection: each(full.pss, empty.pss),
+                    rss_per_connection: each(top.rss, empty.rss),
+                    pss_per_connection: each(top.pss, empty.pss),
                 })
             }
             _ => None,
         };
         let (load, generator) = self.figures(&before, &after);
+        let desk = self.engine.desk();
+        desk.timeline.cut(clock::now());
+        self.read_server();
+        let desk = self.engine.desk();
         Ok(Report {
             schema: SCHEMA,
             scenario: self.plan.scenario.name(),
@@ -152,67 +186,211 @@ impl Session<'_> {
             setup,
             memory,
             load,
-            faults: self.engine.desk().history.faults(),
+            faults: desk.history.faults(),
+            timeline: desk.timeline.ticks().to_vec(),
+            phases: desk.timeline.phases(),
             errors: *self.engine.errors(),
             generator,
-            timeline: Vec::new(),
-            phases: Vec::new(),
-            reconnect: None,
-            spike: None,
-            drift: None,
-            churn: None,
-            slow: None,
+            reconnect: extras.reconnect,
+            spike: extras.spike,
+            drift: extras.drift,
+            churn: extras.churn,
+            slow: extras.slow,
         })
     }
 
     fn connect(&mut self) -> Result<SetupReport, BenchError> {
         let before = self.sample()?;
         let patience = self.plan.patience.as_nanos() as u64;
-        while !self.engine.open() {
+        while !self.engine.is_settled() {
             let deadline = self.engine.setup().progress + patience;
             if clock::now() >= deadline {
-                self.engine.give_up();
+                self.engine.give_up(&mut Hold);
                 break;
             }
             self.turn(&mut Hold, deadline)?;
         }
         let after = self.sample()?;
-        let setup = self.engine.setup();
-        if setup.ready == 0 {
-            return Err(BenchError::nobody(setup.failed));
+        let report = self.set_up(&before, &after);
+        if report.ready == 0 && self.plan.initial() > 0 {
+            return Err(BenchError::nobody(report.failed));
         }
+        // What comes later is counted by itself.
+        self.engine.setup().latency.clear();
+        match self.plan.scenario {
+            Scenario::Ramp(ramp) if ramp.per_second.is_none() => {}
+            _ => self.engine.set_handshakes(self.plan.slots()),
+        }
+        Ok(report)
+    }
+
+    fn set_up(&mut self, before: &Sample, after: &Sample) -> SetupReport {
         let seconds = (after.at - before.at) as f64 / 1e9;
         let cpu = after
             .server
             .zip(before.server)
             .map(|(after, before)| (after - before).total());
-        Ok(SetupReport {
-            ready: setup.ready,
+        let ready = self.engine.desk().timeline.connections;
+        let setup = self.engine.setup();
+        SetupReport {
+            ready,
             failed: setup.failed,
             seconds,
-            per_second: f64::from(setup.ready) / seconds,
-            server_us_each: cpu.map(|cpu| cpu * 1e6 / f64::from(setup.ready)),
+            per_second: f64::from(ready) / seconds.max(1e-9),
+            server_us_each: cpu.map(|cpu| cpu * 1e6 / f64::from(ready.max(1))),
             latency: setup.latency.percentiles(),
-        })
+        }
     }
 
-    fn history(&self, ready: &[u32]) -> History {
-        let connections = self.plan.connections;
-        match self.plan.scenario {
-            Scenario::Idle | Scenario::Storm { .. } => History::new(Audience::Everyone, 0, 0),
-            Scenario::Echo { .. } | Scenario::Rate { .. } => {
-                History::new(Audience::Sender, connections, connections)
-            }
-            Scenario::Fanout { publishers, .. } => {
-                let mut members = vec![false; connections as usize];
-                for &index in ready {
-                    members[index as usize] = true;
-                }
-                let publishers = publishers.clamp(1, ready.len() as u32);
-                History::new(Audience::Members(members), connections, publishers)
-            }
-            _ => History::new(Audience::Everyone, 0, 0),
+    /// In a ramp the measurement is the set-up.
+    fn set_up_by_ramp(
+        &mut self,
+        setup: &mut SetupReport,
+        before: &Sample,
+        after: &Sample,
+    ) -> Result<(), BenchError> {
+        let done = self.engine.setup().done;
+        if done == 0 {
+            return Err(BenchError::nobody(self.engine.setup().failed));
         }
+        *setup = SetupReport {
+            ready: done,
+            per_second: f64::from(done) / setup.seconds.max(1e-9),
+            // Mixed with that of the messages.
+            server_us_each: None,
+            ..self.set_up(before, after)
+        };
+        setup.per_second = f64::from(done) / setup.seconds.max(1e-9);
+        Ok(())
+    }
+
+    fn scenario(&mut self, extras: &mut Extras) -> Result<(Sample, Sample), BenchError> {
+        let ready = self.engine.ready();
+        let (plan, slots) = (self.plan, self.plan.slots());
+        self.engine.desk().history = match plan.scenario {
+            Scenario::Idle | Scenario::Storm { .. } => History::new(Audience::Everyone, 0, 0),
+            _ => History::new(Audience::Sender, slots, slots),
+        };
+        match plan.scenario {
+            Scenario::Idle | Scenario::Storm { reconnect: None } => self.load(&mut Hold),
+            Scenario::Storm {
+                reconnect: Some(reconnect),
+            } => self.reconnect(reconnect, ready, extras),
+            Scenario::Echo { window } => self.load(&mut Echo::closed(ready, window)),
+            Scenario::Rate { per_second } => self.load(&mut Echo::open(ready, per_second)),
+            Scenario::Fanout { publishers, pace } => {
+                let mut fanout = self.fanout(&ready, publishers, pace);
+                self.load(&mut fanout)
+            }
+            Scenario::Ramp(ramp) => self.load(&mut Ramping::new(plan, ramp, ready)),
+            Scenario::Spike(spike) => {
+                let mut driver = Spiking::new(plan, spike, ready);
+                let samples = self.load(&mut driver)?;
+                let began = self.began;
+                let ticks = self.engine.desk().timeline.ticks();
+                extras.spike = driver.report(ticks, began);
+                Ok(samples)
+            }
+            Scenario::Soak(soak) => self.soak(soak, ready, extras),
+            Scenario::Churn(churn) => {
+                let mut driver = Churning::new(churn, ready, clock::now());
+                let samples = self.load(&mut driver)?;
+                extras.churn = Some(driver.report(&self.engine.setup().latency));
+                Ok(samples)
+            }
+            Scenario::Slow(slow) => {
+                let desk = self.engine.desk();
+                let (slow_ones, fast): (Vec<u32>, Vec<u32>) =
+                    ready.iter().partition(|index| desk.is_slow(**index));
+                if fast.is_empty() {
+                    return Err(BenchError::nobody(0));
+                }
+                let flags = desk.slow.clone();
+                let fanout = self.fanout(&fast, slow.publishers, slow.pace);
+                // Slow readers are receivers like the others, but may miss what they miss.
+                self.judge_fanout(&fanout, &ready);
+                let history = &mut self.engine.desk().history;
+                slow_ones.iter().for_each(|&index| history.spare(index));
+                let mut driver = SlowFanout::new(fanout, flags, slow_ones.len() as u32);
+                let samples = self.load(&mut driver)?;
+                extras.slow = Some(driver.report(self.engine.desk()));
+                Ok(samples)
+            }
+        }
+    }
+
+    fn fanout(&mut self, ready: &[u32], publishers: u32, pace: Pace) -> Fanout {
+        let fanout = Fanout::new(ready, publishers, self.plan.rooms, pace);
+        self.judge_fanout(&fanout, ready);
+        fanout
+    }
+
+    /// Judges by who shares a room with whom.
+    fn judge_fanout(&mut self, fanout: &Fanout, ready: &[u32]) {
+        let connections = self.plan.connections;
+        let mut receivers = vec![None; connections as usize];
+        for &index in ready {
+            receivers[index as usize] = Some(room(index, self.plan.rooms));
+        }
+        let publishers = fanout.rooms();
+        let count = publishers.len() as u32;
+        let audience = Audience::Rooms {
+            receivers,
+            publishers,
+        };
+        self.engine.desk().history = History::new(audience, connections, count);
+    }
+
+    fn reconnect(
+        &mut self,
+        plan: Reconnect,
+        ready: Vec<u32>,
+        extras: &mut Extras,
+    ) -> Result<(Sample, Sample), BenchError> {
+        if plan.by == CutBy::Server {
+            // Its process goes, and another one comes.
+            self.mortal = true;
+        }
+        let mut driver = Reconnecting::new(plan, ready, clock::now());
+        let samples = self.load(&mut driver)?;
+        let failures = *self.engine.expected();
+        let set_up = &self.engine.setup().latency;
+        extras.reconnect = Some(driver.report(failures, set_up));
+        Ok(samples)
+    }
+
+    fn soak(
+        &mut self,
+        soak: Soak,
+        ready: Vec<u32>,
+        extras: &mut Extras,
+    ) -> Result<(Sample, Sample), BenchError> {
+        let mut driver = match soak.pace {
+            Pace::Window(window) => Echo::closed(ready, window),
+            Pace::PerSecond(per_second) => Echo::open(ready, per_second),
+        };
+        let samples = self.load(&mut driver)?;
+        let whole = soak.sample.as_secs_f64() / 2.0;
+        let ticks = self.engine.desk().timeline.ticks().iter();
+        let ticks: Vec<_> = ticks
+            .filter(|tick| tick.stage == "measuring" && tick.seconds >= whole)
+            .collect();
+        let latencies = |of: fn(&crate::Percentiles) -> f64| -> Vec<_> {
+            let ticks = ticks.iter().filter(|tick| tick.latency.count > 0);
+            ticks.map(|tick| (tick.at, of(&tick.latency))).collect()
+        };
+        let memory = ticks.iter();
+        let memory: Vec<_> = memory
+            .filter_map(|tick| Some((tick.at, tick.rss? as f64)))
+            .collect();
+        extras.drift = Some(DriftReport {
+            samples: ticks.len(),
+            enough: ticks.len() >= slope::ENOUGH,
+            memory: drift(&memory, soak.max_memory_drift),
+            p50: drift(&latencies(|latency| latency.p50_ms), soak.max_latency_drift),
+            p99: drift(&latencies(|latency| latency.p99_ms), soak.max_latency_drift),
+        });
+        Ok(samples)
     }
 
     /// Warm-up, measurement, drain; the samples around the measurement.
@@ -223,16 +401,22 @@ impl Session<'_> {
 
         self.enter(Stage::Measuring);
         let before = self.sample()?;
+        let until = before.at + self.plan.longest().as_nanos() as u64;
         let desk = self.engine.desk();
-        desk.window = before.at..before.at + self.plan.duration.as_nanos() as u64;
+        desk.window = before.at..until;
         desk.late = Default::default();
         (desk.pings, desk.unrelated, desk.counting) = (0, 0, true);
-        self.turn_for(driver, self.plan.duration)?;
+        self.engine.measure(driver);
+        while clock::now() < until && !driver.is_finished() {
+            self.turn(driver, until)?;
+        }
         // What was due in the window is sent, however late this thread woke up.
         self.engine.turn(driver, 0)?;
         let after = self.sample()?;
         let desk = self.engine.desk();
+        desk.window.end = until.min(after.at);
         (desk.counting, desk.sending) = (false, false);
+        desk.timeline.end_phase(after.at);
         let (pings, unrelated) = (desk.pings, desk.unrelated);
 
         self.enter(Stage::Draining);
@@ -270,7 +454,10 @@ impl Session<'_> {
             }
         });
         let own = (after.thread.running - before.thread.running) as f64 / 1e9;
-        let waiting = (after.thread.waiting - before.thread.waiting) as f64 / 1e9 / seconds;
+        let queued = (after.thread.waiting - before.thread.waiting) as f64 / 1e9 / seconds;
+        // Neither on a core nor waiting for something to happen: stopped, or held by the kernel.
+        let busy = seconds - (after.waited - before.waited) as f64 / 1e9;
+        let waiting = queued.max((busy - own) / seconds);
         let foreign_cores = match (server, after.machine.zip(before.machine)) {
             (Some(server), Some((after, before))) => {
                 Some(((after - before - server.cpu.total() - own) / seconds).max(0.0))
@@ -294,7 +481,11 @@ impl Session<'_> {
             limits,
             validity: limits.validity(),
         };
-        let completion = matches!(self.plan.scenario, Scenario::Fanout { .. });
+        let completion = matches!(
+            self.plan.scenario,
+            Scenario::Fanout { .. } | Scenario::Slow(_)
+        );
+        let histogram = desk.timeline.total();
         let load = LoadReport {
             seconds,
             sent: desk.sent,
@@ -303,11 +494,11 @@ impl Session<'_> {
             pings: desk.pings,
             deflated: desk.deflated,
             unrelated: desk.unrelated,
-            latency: desk.latency.percentiles(),
+            latency: histogram.percentiles(),
             completion: completion.then(|| desk.completion.percentiles()),
             server,
             foreign_cores,
-            histogram: desk.latency.clone(),
+            histogram,
         };
         (load, generator)
     }
@@ -322,7 +513,10 @@ impl Session<'_> {
 
     fn turn<D: Driver>(&mut self, driver: &mut D, until: u64) -> io::Result<()> {
         let now = clock::now();
-        self.engine.turn(driver, until.min(now + PROGRESS_NS))?;
+        let tick = self.engine.desk().timeline.due();
+        self.engine
+            .turn(driver, until.min(now + PROGRESS_NS).min(tick))?;
+        self.read_server();
         if now - self.reported < PROGRESS_NS {
             return Ok(());
         }
@@ -337,15 +531,17 @@ impl Session<'_> {
         if sending && silent > stalled {
             self.engine.stalled(driver);
         }
-        let desk = self.engine.desk();
-        let (faults, p99_ms) = (desk.history.seen(), desk.latency.percentiles().p99_ms);
         let errors = self.engine.errors().total();
-        let setup = self.engine.setup();
+        let failed = self.engine.setup().failed;
+        let desk = self.engine.desk();
+        let faults = desk.history.seen();
+        let p99_ms = desk.timeline.total().percentiles().p99_ms;
+        let ready = self.engine.desk().timeline.connections;
         (self.observe)(&Progress {
             stage: self.stage,
             elapsed: Duration::from_nanos(now.saturating_sub(self.stage_began)),
-            ready: setup.ready,
-            failed: setup.failed,
+            ready,
+            failed,
             received,
             errors,
             faults,
@@ -356,24 +552,41 @@ impl Session<'_> {
 
     fn enter(&mut self, stage: Stage) {
         (self.stage, self.stage_began) = (stage, clock::now());
+        let timeline = &mut self.engine.desk().timeline;
+        timeline.enter_stage(self.stage_began, stage.name());
+        self.read_server();
+    }
+
+    /// Reads what the ticks that are over want to know of the server.
+    fn read_server(&mut self) {
+        let timeline = &mut self.engine.desk().timeline;
+        if timeline.is_unread() {
+            let server = self.server.as_ref();
+            let cpu = server.and_then(|server| server.cpu().ok());
+            let resident = server.and_then(|server| server.resident().ok());
+            timeline.read(cpu.map(|cpu| cpu.total()), resident);
+        }
     }
 
     fn memory(&self) -> Result<Option<Memory>, BenchError> {
-        self.server
-            .as_ref()
-            .map(|server| server.memory())
-            .transpose()
-            .map_err(|e| self.gone(e))
+        self.ask(ProcessSampler::memory)
     }
 
     fn sample(&self) -> Result<Sample, BenchError> {
-        let cpu = self.server.as_ref().map(|server| server.cpu());
         Ok(Sample {
-            at: clock::now(),
-            server: cpu.transpose().map_err(|error| self.gone(error))?,
+            server: self.ask(ProcessSampler::cpu)?,
             machine: machine_cpu(),
             thread: ThreadTime::now(),
+            waited: self.engine.waited(),
+            at: clock::now(),
         })
+    }
+
+    fn ask<T>(&self, what: fn(&ProcessSampler) -> io::Result<T>) -> Result<Option<T>, BenchError> {
+        match self.server.as_ref().map(what).transpose() {
+            Err(_) if self.mortal => Ok(None),
+            answer => answer.map_err(|error| self.gone(error)),
+        }
     }
 
     fn gone(&self, error: io::Error) -> BenchError {

@@ -8,6 +8,8 @@ pub struct Schedule {
     start_ns: u64,
     interval_ns: f64,
     issued: u64,
+    /// Messages issued at earlier rates.
+    before: u64,
 }
 
 impl Schedule {
@@ -15,16 +17,22 @@ impl Schedule {
     ///
     /// A rate that is not a positive number counts as one message a second.
     pub fn new(per_second: f64, start_ns: u64) -> Self {
-        let rate = if per_second.is_finite() && per_second > 0.0 {
-            per_second
-        } else {
-            1.0
-        };
         Self {
             start_ns,
-            interval_ns: 1e9 / rate,
+            interval_ns: interval(per_second),
             issued: 0,
+            before: 0,
         }
+    }
+
+    /// Changes the rate. What part of an interval has passed counts at the new rate as well: many
+    /// changes shift no message. What is due must have been taken.
+    pub fn set_rate(&mut self, per_second: f64, now_ns: u64) {
+        let left = self.next_due().saturating_sub(now_ns) as f64 / self.interval_ns;
+        self.interval_ns = interval(per_second);
+        self.start_ns = now_ns + (left.min(1.0) * self.interval_ns) as u64;
+        self.before += self.issued;
+        self.issued = 0;
     }
 
     /// When the next message is due.
@@ -39,7 +47,15 @@ impl Schedule {
             return None;
         }
         self.issued += 1;
-        Some((self.issued - 1, due))
+        Some((self.before + self.issued - 1, due))
+    }
+}
+
+fn interval(per_second: f64) -> f64 {
+    if per_second.is_finite() && per_second > 0.0 {
+        1e9 / per_second
+    } else {
+        1e9
     }
 }
 
@@ -98,6 +114,27 @@ mod tests {
                 }
                 let expected = (now - start) as f64 * rate / 1e9 + 1.0;
                 prop_assert!((count as f64 - expected).abs() <= 1.01);
+            }
+        }
+
+        /// However often the rate changes, what is sent is what the rates add up to.
+        #[test]
+        fn changes_of_rate_lose_nothing(
+            steps in proptest::collection::vec((1u64..50_000_000, 1.0f64..5000.0), 1..300),
+        ) {
+            let mut schedule = Schedule::new(100.0, 0);
+            let (mut now, mut rate, mut expected, mut count) = (0, 100.0, 1.0, 0u64);
+            for (step, next) in steps {
+                now += step;
+                expected += step as f64 * rate / 1e9;
+                while let Some((number, due)) = schedule.take(now) {
+                    prop_assert_eq!(number, count);
+                    prop_assert!(due <= now);
+                    count += 1;
+                }
+                prop_assert!((count as f64 - expected).abs() <= 1.01, "{count} {expected}");
+                schedule.set_rate(next, now);
+                rate = next;
             }
         }
 

@@ -1,12 +1,14 @@
 //! Echo in a closed loop, or at a rate in an open one.
 
-use super::{Desk, Driver};
+use super::pool::Pool;
+use super::{Desk, Driver, End};
 use crate::schedule::Schedule;
 use crate::stamp::{Kind, Stamp};
 
+/// Echoes over connections that may come and go.
 #[derive(Debug)]
 pub(crate) struct Echo {
-    ready: Vec<u32>,
+    pool: Pool,
     pace: Pace,
 }
 
@@ -22,19 +24,57 @@ enum Pace {
 impl Echo {
     pub(crate) fn closed(ready: Vec<u32>, window: u32) -> Self {
         Self {
-            ready,
+            pool: Pool::new(ready),
             pace: Pace::Window(window.max(1)),
         }
     }
 
+    /// At so many a second over all connections; zero: none.
     pub(crate) fn open(ready: Vec<u32>, per_second: f64) -> Self {
         Self {
-            ready,
+            pool: Pool::new(ready),
             pace: Pace::Rate {
                 per_second,
                 schedule: None,
             },
         }
+    }
+
+    pub(crate) fn connections(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Changes the rate of an open loop.
+    pub(crate) fn set_rate(&mut self, rate: f64, desk: &mut Desk) {
+        self.due(desk);
+        let Pace::Rate {
+            per_second,
+            schedule,
+        } = &mut self.pace
+        else {
+            return;
+        };
+        *per_second = rate;
+        match schedule {
+            _ if rate <= 0.0 => *schedule = None,
+            Some(schedule) => schedule.set_rate(rate, desk.now),
+            None => *schedule = Some(Schedule::new(rate, desk.now)),
+        }
+    }
+
+    /// Lets a connection take part that has just become ready.
+    pub(crate) fn admit(&mut self, connection: u32, desk: &mut Desk) {
+        self.pool.insert(connection);
+        if let Pace::Window(window) = self.pace
+            && desk.sending
+        {
+            (0..window).for_each(|_| send(connection, desk.now, desk));
+        }
+    }
+
+    /// Lets a connection go; whether it took part.
+    pub(crate) fn dismiss(&mut self, connection: u32) -> bool {
+        self.pool.remove(connection)
     }
 }
 
@@ -42,7 +82,7 @@ impl Driver for Echo {
     fn start(&mut self, desk: &mut Desk) {
         match &mut self.pace {
             Pace::Window(window) => {
-                for &connection in &self.ready {
+                for &connection in self.pool.members() {
                     for _ in 0..*window {
                         send(connection, desk.now, desk);
                     }
@@ -52,7 +92,7 @@ impl Driver for Echo {
                 per_second,
                 schedule,
             } => {
-                *schedule = Some(Schedule::new(*per_second, desk.now));
+                *schedule = (*per_second > 0.0).then(|| Schedule::new(*per_second, desk.now));
             }
         }
     }
@@ -68,7 +108,7 @@ impl Driver for Echo {
             Pace::Rate {
                 schedule: Some(schedule),
                 ..
-            } => Some(schedule.next_due()),
+            } if self.pool.len() > 0 => Some(schedule.next_due()),
             _ => None,
         }
     }
@@ -82,16 +122,17 @@ impl Driver for Echo {
             return;
         };
         while let Some((number, due)) = schedule.take(desk.now) {
+            // Nobody is left who could send: that shows as errors and as messages not sent.
+            let Some(connection) = self.pool.turn(number) else {
+                continue;
+            };
             desk.late.record(desk.now - due);
-            let turn = (number % self.ready.len() as u64) as usize;
-            send(self.ready[turn], due, desk);
+            send(connection, due, desk);
         }
     }
 
-    fn gone(&mut self, connection: u32) {
-        if self.ready.len() > 1 {
-            self.ready.retain(|&ready| ready != connection);
-        }
+    fn gone(&mut self, connection: u32, _end: End, _desk: &mut Desk) {
+        self.dismiss(connection);
     }
 
     fn stalled(&mut self, desk: &mut Desk) {

@@ -1,6 +1,6 @@
 //! A few publishers, many receivers.
 
-use super::{Desk, Driver};
+use super::{Desk, Driver, End};
 use crate::plan::Pace;
 use crate::schedule::Schedule;
 use crate::stamp::{Kind, Stamp};
@@ -13,7 +13,8 @@ const MAX_FOLLOWED: usize = 4096;
 pub(crate) struct Fanout {
     /// The connection of each publisher.
     publishers: Vec<u32>,
-    receivers: u32,
+    /// By room, those that count.
+    receivers: Vec<u32>,
     pace: Pace,
     schedule: Option<Schedule>,
     followed: Vec<Followed>,
@@ -29,16 +30,28 @@ struct Followed {
 }
 
 impl Fanout {
-    /// Some of the `ready` connections publish, all receive.
-    pub(crate) fn new(ready: &[u32], publishers: u32, pace: Pace) -> Self {
+    /// Some of the `ready` connections publish, all in the same room receive; rooms are taken in
+    /// turn by number. Without rooms there is one.
+    pub(crate) fn new(ready: &[u32], publishers: u32, rooms: u32, pace: Pace) -> Self {
         let publishers = ready[..ready.len().min(publishers.max(1) as usize)].to_vec();
+        let mut receivers = vec![0; rooms.max(1) as usize];
+        for &index in ready {
+            receivers[room(index, rooms) as usize] += 1;
+        }
         Self {
-            receivers: ready.len() as u32,
+            receivers,
             pace,
             schedule: None,
             followed: publishers.iter().map(|_| Followed::default()).collect(),
             publishers,
         }
+    }
+
+    /// The room of each publisher.
+    pub(crate) fn rooms(&self) -> Vec<u32> {
+        let rooms = self.receivers.len() as u32;
+        let publishers = self.publishers.iter();
+        publishers.map(|&index| room(index, rooms)).collect()
     }
 
     fn publish(&mut self, publisher: usize, time_ns: u64, desk: &mut Desk) {
@@ -53,9 +66,15 @@ impl Fanout {
             followed.remaining.pop_front();
             followed.first += 1;
         }
-        followed.remaining.push_back(self.receivers);
+        let room = room(self.publishers[publisher], self.receivers.len() as u32);
+        followed.remaining.push_back(self.receivers[room as usize]);
         desk.send(self.publishers[publisher], publisher as u32, stamp);
     }
+}
+
+/// The room of a connection.
+pub(crate) fn room(connection: u32, rooms: u32) -> u32 {
+    connection % rooms.max(1)
 }
 
 impl Driver for Fanout {
@@ -72,7 +91,10 @@ impl Driver for Fanout {
         }
     }
 
-    fn message(&mut self, _receiver: u32, stamp: Stamp, desk: &mut Desk) {
+    fn message(&mut self, receiver: u32, stamp: Stamp, desk: &mut Desk) {
+        if desk.is_slow(receiver) {
+            return;
+        }
         let publisher = stamp.publisher as usize;
         let followed = &mut self.followed[publisher];
         let Some(index) = stamp.sequence.checked_sub(followed.first) else {
@@ -113,8 +135,12 @@ impl Driver for Fanout {
         self.schedule = Some(schedule);
     }
 
-    fn gone(&mut self, _connection: u32) {
-        self.receivers = self.receivers.saturating_sub(1).max(1);
+    fn gone(&mut self, connection: u32, _end: End, desk: &mut Desk) {
+        if !desk.is_slow(connection) {
+            let room = room(connection, self.receivers.len() as u32);
+            let receivers = &mut self.receivers[room as usize];
+            *receivers = receivers.saturating_sub(1).max(1);
+        }
     }
 
     fn stalled(&mut self, desk: &mut Desk) {

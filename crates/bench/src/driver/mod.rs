@@ -1,39 +1,74 @@
-//! Drivers decide what is sent when; the engine moves bytes.
+//! Drivers decide what is sent when, and who comes and goes; the engine moves bytes.
 
+mod churn;
+mod desk;
 mod echo;
 mod fanout;
+mod pool;
+mod ramp;
+mod reconnect;
+mod slow;
+mod spike;
 
+pub(crate) use churn::Churning;
+pub(crate) use desk::{Desk, Outgoing, Step};
 pub(crate) use echo::Echo;
-pub(crate) use fanout::Fanout;
+pub(crate) use fanout::{Fanout, room};
+pub(crate) use ramp::Ramping;
+pub(crate) use reconnect::Reconnecting;
+pub(crate) use slow::{SlowFanout, is_slow};
+pub(crate) use spike::Spiking;
 
-use crate::history::History;
-use crate::latency::Latency;
 use crate::stamp::Stamp;
-use std::ops::Range;
 
-/// One message to send.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Order {
-    pub(crate) connection: u32,
-    pub(crate) stamp: Stamp,
+/// How a connection that was ready ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server closed it, or broke the protocol.
+    Lost,
+    /// As ordered by [`Desk::cut`].
+    Cut,
+    /// As ordered by [`Desk::leave`].
+    Left,
+    /// The same, but the server did not let it go in time.
+    Unanswered,
 }
 
-/// The load of a scenario. Whatever it orders is sent at the end of the call.
+/// The load of a scenario. Whatever it orders is done at the end of the call.
 pub(crate) trait Driver {
     /// The load begins.
     fn start(&mut self, desk: &mut Desk);
+    /// The measurement begins, after the warm-up.
+    fn measure(&mut self, _desk: &mut Desk) {}
     /// A message arrived, for the first time and where it should.
-    fn message(&mut self, receiver: u32, stamp: Stamp, desk: &mut Desk);
+    fn message(&mut self, _receiver: u32, _stamp: Stamp, _desk: &mut Desk) {}
     /// When [`Driver::due`] wants to be called.
     fn next_due(&self) -> Option<u64> {
         None
     }
     /// Sends what is due.
     fn due(&mut self, _desk: &mut Desk) {}
+    /// A connection that was opened by [`Desk::open`] is ready.
+    fn ready(&mut self, _connection: u32, _desk: &mut Desk) {}
+    /// A connection that was opened by [`Desk::open`] did not become ready.
+    fn failed(&mut self, _connection: u32, _desk: &mut Desk) {}
     /// A connection is gone.
-    fn gone(&mut self, _connection: u32) {}
+    fn gone(&mut self, _connection: u32, _end: End, _desk: &mut Desk) {}
+    /// Whether the end of this connection, or its failure to come, is part of the scenario and
+    /// no error.
+    fn expects_loss(&self, _connection: u32) -> bool {
+        false
+    }
     /// No message has arrived for long: messages were lost.
     fn stalled(&mut self, _desk: &mut Desk) {}
+    /// Whether the measurement is over before its time.
+    fn is_finished(&self) -> bool {
+        false
+    }
+    /// A text of the server that is none of the run's messages, from a connection that is ready.
+    fn text(&mut self, _receiver: u32, _text: &[u8], desk: &mut Desk) {
+        desk.unrelated += 1;
+    }
 }
 
 /// Holds connections and sends nothing.
@@ -42,79 +77,4 @@ pub(crate) struct Hold;
 
 impl Driver for Hold {
     fn start(&mut self, _desk: &mut Desk) {}
-    fn message(&mut self, _receiver: u32, _stamp: Stamp, _desk: &mut Desk) {}
-}
-
-/// Where drivers hand in orders and where all is counted.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    /// The time of this turn.
-    pub(crate) now: u64,
-    pub(crate) orders: Vec<Order>,
-    pub(crate) history: History,
-    /// Set while the load is on.
-    pub(crate) sending: bool,
-    /// Set between the two samples of the measurement.
-    pub(crate) counting: bool,
-    /// Messages with a time in this range make the latency figures.
-    pub(crate) window: Range<u64>,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) latency: Latency,
-    /// From publishing to the last receiver.
-    pub(crate) completion: Latency,
-    /// How late the generator was itself, in an open loop.
-    pub(crate) late: Latency,
-    pub(crate) pings: u64,
-    /// Messages that came deflated, while counting.
-    pub(crate) deflated: u64,
-    pub(crate) unrelated: u64,
-    pub(crate) last_arrival: u64,
-}
-
-impl Desk {
-    pub(crate) fn new(history: History) -> Self {
-        Self {
-            now: 0,
-            orders: Vec::new(),
-            history,
-            sending: false,
-            counting: false,
-            window: 0..0,
-            sent: 0,
-            received: 0,
-            latency: Latency::new(),
-            completion: Latency::new(),
-            late: Latency::new(),
-            pings: 0,
-            deflated: 0,
-            unrelated: 0,
-            last_arrival: 0,
-        }
-    }
-
-    /// Orders the next message of a publisher.
-    pub(crate) fn send(&mut self, connection: u32, publisher: u32, mut stamp: Stamp) {
-        stamp.publisher = publisher;
-        stamp.sequence = self.history.publish(publisher);
-        self.sent += u64::from(self.counting);
-        self.orders.push(Order { connection, stamp });
-    }
-
-    /// Judges and counts an arrival; whether it is a delivery.
-    pub(crate) fn accept(&mut self, receiver: u32, stamp: &Stamp) -> bool {
-        self.last_arrival = self.now;
-        if !self
-            .history
-            .receive(receiver, stamp.publisher, stamp.sequence)
-            .is_delivery()
-        {
-            return false;
-        }
-        self.received += u64::from(self.counting);
-        if self.window.contains(&stamp.time_ns) {
-            self.latency.record(self.now.saturating_sub(stamp.time_ns));
-        }
-        true
-    }
 }

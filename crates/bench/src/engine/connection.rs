@@ -9,6 +9,8 @@ use std::time::Duration;
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
+    /// Waiting until fewer handshakes are in flight.
+    Queued,
     /// TCP.
     Connecting,
     /// Waiting for `101`.
@@ -20,6 +22,8 @@ pub(crate) enum Phase {
     /// Waiting for the room.
     Entering,
     Ready,
+    /// It has said that it leaves.
+    Leaving,
     Gone,
 }
 
@@ -27,10 +31,16 @@ pub(crate) enum Phase {
 pub(crate) struct Connection {
     pub(crate) stream: Option<TcpStream>,
     pub(crate) phase: Phase,
-    /// When its set-up began.
+    /// Readable or not, it is read by and by only.
+    pub(crate) slow: bool,
+    /// When its set-up or its leave began.
     pub(crate) since: u64,
     pub(crate) spill: Option<Box<Spill>>,
 }
+
+// What a connection at rest costs. (With debug assertions a stream of mio carries more.)
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Connection>() <= 24);
 
 /// What is cut in half.
 #[derive(Debug, Default)]
@@ -44,6 +54,21 @@ pub(crate) struct Spill {
 }
 
 impl Connection {
+    pub(crate) fn new() -> Self {
+        Self {
+            stream: None,
+            phase: Phase::Gone,
+            slow: false,
+            since: 0,
+            spill: None,
+        }
+    }
+
+    /// Whether a handshake is under way.
+    pub(crate) fn is_setting_up(&self) -> bool {
+        (Phase::Connecting..Phase::Ready).contains(&self.phase)
+    }
+
     pub(crate) fn spill(&mut self) -> &mut Spill {
         self.spill.get_or_insert_default()
     }
@@ -116,11 +141,20 @@ impl Connection {
 /// Starts a TCP connection.
 ///
 /// It will be reset, not closed, at its end, so that no port stays in TIME-WAIT for the next run.
-pub(crate) fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+/// A slow reader asks for a small `receive_buffer`: what the kernel takes for it is read, as far as
+/// the server can tell.
+pub(crate) fn connect(
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(ip) = from.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
         socket.bind(&SocketAddr::new(ip, 0).into())?;
     }

@@ -1,4 +1,4 @@
-//! The event loop of one thread: readiness, set-up, frames in, orders out.
+//! The event loop of one thread: readiness, connections that come and go, frames in, orders out.
 //!
 //! One read buffer and one write buffer serve all connections. Registrations are edge-triggered
 //! and made once; a read that does not fill the buffer has emptied the socket, so a message costs
@@ -6,24 +6,29 @@
 
 mod alarm;
 mod connection;
+mod lifecycle;
+mod read;
+mod trickle;
+
+pub(crate) use lifecycle::Setup;
 
 use crate::clock;
-use crate::driver::{Desk, Driver};
+use crate::driver::{Desk, Driver, Hold, Outgoing};
 use crate::history::History;
-use crate::latency::Latency;
 use crate::plan::{Plan, Scenario};
 use crate::report::Errors;
-use crate::target::Protocol;
-use crate::wire::frame::{self, Header, Invalid, opcode};
-use crate::wire::http::{self, Answer};
-use crate::wire::{Incoming, Wire};
+use crate::timeline::Timeline;
+use crate::wire::Wire;
 use alarm::Alarm;
 use connection::{Connection, Phase};
+use lifecycle::Cause;
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
-use std::io::{self, ErrorKind, Read};
+use mio::{Events, Poll, Token};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use trickle::Trickle;
 
 const ALARM: Token = Token(usize::MAX);
 const BUFFER: usize = 256 * 1024;
@@ -31,6 +36,8 @@ const BUFFER: usize = 256 * 1024;
 pub(crate) struct Engine {
     events: Events,
     core: Core,
+    /// Nanoseconds spent waiting for something to happen.
+    waited: u64,
 }
 
 struct Core {
@@ -38,26 +45,22 @@ struct Core {
     alarm: Option<Alarm>,
     address: SocketAddr,
     sources: Vec<IpAddr>,
-    wanted: u32,
     handshakes: u32,
+    patience: u64,
     connections: Vec<Connection>,
+    /// Those to be opened.
+    queue: VecDeque<u32>,
+    /// Those that have said that they leave, and when.
+    leaving: VecDeque<(u64, u32)>,
+    trickle: Option<Trickle>,
     wire: Wire,
     buffer: Vec<u8>,
     out: Vec<u8>,
     desk: Desk,
     setup: Setup,
     errors: Errors,
-}
-
-/// How far setting up has come.
-#[derive(Debug, Default)]
-pub(crate) struct Setup {
-    pub(crate) ready: u32,
-    pub(crate) failed: u32,
-    pub(crate) pending: u32,
-    /// When the last connection was ready or had failed.
-    pub(crate) progress: u64,
-    pub(crate) latency: Latency,
+    /// Errors that the scenario expects.
+    expected: Errors,
 }
 
 impl Engine {
@@ -68,26 +71,34 @@ impl Engine {
             Scenario::Storm { .. } => plan.connections,
             _ => plan.handshakes.max(1),
         };
+        let slots = plan.slots() as usize;
+        let mut core = Core {
+            alarm: Alarm::new(poll.registry(), ALARM)?,
+            poll,
+            address: plan.target.address(),
+            sources: plan.sources.clone(),
+            handshakes,
+            patience: plan.patience.as_nanos() as u64,
+            connections: (0..slots).map(|_| Connection::new()).collect(),
+            queue: VecDeque::new(),
+            leaving: VecDeque::new(),
+            trickle: Trickle::new(plan),
+            wire: Wire::new(plan, now),
+            buffer: vec![0; BUFFER],
+            out: Vec::new(),
+            desk: Desk::new(history, Timeline::new(now, plan.tick())),
+            setup: Setup::new(now),
+            errors: Errors::default(),
+            expected: Errors::default(),
+        };
+        if let Some(trickle) = &core.trickle {
+            core.desk.slow = trickle.readers(slots as u32);
+        }
+        (0..plan.initial()).for_each(|index| core.enqueue(index));
         Ok(Self {
             events: Events::with_capacity(1024),
-            core: Core {
-                alarm: Alarm::new(poll.registry(), ALARM)?,
-                poll,
-                address: plan.target.address(),
-                sources: plan.sources.clone(),
-                wanted: plan.connections,
-                handshakes,
-                connections: Vec::with_capacity(plan.connections as usize),
-                wire: Wire::new(plan, now),
-                buffer: vec![0; BUFFER],
-                out: Vec::new(),
-                desk: Desk::new(history),
-                setup: Setup {
-                    progress: now,
-                    ..Setup::default()
-                },
-                errors: Errors::default(),
-            },
+            core,
+            waited: 0,
         })
     }
 
@@ -95,12 +106,22 @@ impl Engine {
         &mut self.core.desk
     }
 
-    pub(crate) fn setup(&self) -> &Setup {
-        &self.core.setup
+    pub(crate) fn setup(&mut self) -> &mut Setup {
+        &mut self.core.setup
     }
 
     pub(crate) fn errors(&self) -> &Errors {
         &self.core.errors
+    }
+
+    /// Errors that the scenario expects.
+    pub(crate) fn expected(&self) -> &Errors {
+        &self.core.expected
+    }
+
+    /// Nanoseconds spent waiting for something to happen, so far.
+    pub(crate) fn waited(&self) -> u64 {
+        self.waited
     }
 
     /// The connections that are ready.
@@ -113,33 +134,49 @@ impl Engine {
             .collect()
     }
 
-    /// Opens connections as far as handshakes in flight allow; whether all have been opened and
-    /// are ready or failed.
-    pub(crate) fn open(&mut self) -> bool {
-        self.core.desk.now = clock::now();
-        self.core.open();
-        self.core.setup.pending == 0 && self.core.connections.len() == self.core.wanted as usize
-    }
-
-    /// Wants so many connections more than so far; [`Engine::open`] opens them.
+    /// Opens so many connections more, as handshakes in flight allow.
     pub(crate) fn want_more(&mut self, count: u32) {
-        self.core.wanted += count;
+        let core = &mut self.core;
+        let mut wanted = count;
+        for index in 0..core.connections.len() {
+            if wanted > 0 && core.connections[index].phase == Phase::Gone {
+                core.enqueue(index as u32);
+                wanted -= 1;
+            }
+        }
+        for _ in 0..wanted {
+            core.connections.push(Connection::new());
+            core.enqueue(core.connections.len() as u32 - 1);
+        }
+        core.setup.progress = clock::now();
     }
 
     /// Resets a connection.
     pub(crate) fn cut(&mut self, index: u32) {
-        self.core.drop_connection(index);
+        self.core.desk.cut(index);
+        self.core.take_steps(&mut Hold);
+    }
+
+    /// Whether no connection is to be opened or being set up.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.core.setup.pending == 0 && self.core.queue.is_empty()
     }
 
     /// Gives up on connections that are not ready.
-    pub(crate) fn give_up(&mut self) {
-        self.core.wanted = self.core.connections.len() as u32;
+    pub(crate) fn give_up<D: Driver>(&mut self, driver: &mut D) {
+        for index in std::mem::take(&mut self.core.queue) {
+            self.core.connections[index as usize].phase = Phase::Gone;
+        }
         for index in 0..self.core.connections.len() {
-            if self.core.connections[index].phase < Phase::Ready {
-                self.core.errors.unfinished += 1;
-                self.core.drop_connection(index as u32);
+            if self.core.connections[index].is_setting_up() {
+                self.core.fail(index as u32, Cause::Unfinished, driver);
             }
         }
+    }
+
+    /// Lets so many handshakes be in flight from now on.
+    pub(crate) fn set_handshakes(&mut self, handshakes: u32) {
+        self.core.handshakes = handshakes.max(1);
     }
 
     /// Begins the load.
@@ -149,7 +186,15 @@ impl Engine {
         desk.last_arrival = desk.now;
         desk.sending = true;
         driver.start(desk);
-        self.core.send_orders(driver);
+        self.core.begin_trickle();
+        self.core.finish_turn(driver);
+    }
+
+    /// Begins the measurement.
+    pub(crate) fn measure<D: Driver>(&mut self, driver: &mut D) {
+        self.core.desk.now = clock::now();
+        driver.measure(&mut self.core.desk);
+        self.core.finish_turn(driver);
     }
 
     /// Tells the driver that messages were lost.
@@ -157,18 +202,24 @@ impl Engine {
         self.core.desk.now = clock::now();
         self.core.desk.last_arrival = self.core.desk.now;
         driver.stalled(&mut self.core.desk);
-        self.core.send_orders(driver);
+        self.core.finish_turn(driver);
     }
 
     /// Waits for something to happen, `until` at the latest, and handles it.
     pub(crate) fn turn<D: Driver>(&mut self, driver: &mut D, until: u64) -> io::Result<()> {
         let core = &mut self.core;
+        core.desk.now = clock::now();
+        core.open_queued(driver);
         let due = driver.next_due().filter(|_| core.desk.sending);
+        let trickle = core.trickle.as_ref().and_then(Trickle::next_due);
+        let until = trickle.map_or(until, |at| at.min(until));
         let timeout = core.timeout(due, until)?;
+        let before = clock::now();
         match core.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
+        self.waited += clock::now().saturating_sub(before);
         for event in &self.events {
             if event.token() != ALARM {
                 core.desk.now = clock::now();
@@ -176,9 +227,14 @@ impl Engine {
             }
         }
         core.desk.now = clock::now();
+        core.read_by_and_by(driver);
+        core.let_go(driver);
         if core.desk.sending {
             driver.due(&mut core.desk);
-            core.send_orders(driver);
+        }
+        core.finish_turn(driver);
+        if core.desk.now >= core.desk.timeline.due() {
+            core.desk.timeline.cut(core.desk.now);
         }
         Ok(())
     }
@@ -203,43 +259,6 @@ impl Core {
         Ok(Some(Duration::from_nanos(at - now)))
     }
 
-    fn open(&mut self) {
-        while self.setup.pending < self.handshakes && self.connections.len() < self.wanted as usize
-        {
-            let index = self.connections.len();
-            let source = match self.sources.len() {
-                0 => None,
-                count => Some(self.sources[index % count]),
-            };
-            let mut connection = Connection {
-                stream: None,
-                phase: Phase::Connecting,
-                since: self.desk.now,
-                spill: None,
-            };
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let started = connection::connect(self.address, source).and_then(|mut stream| {
-                self.poll
-                    .registry()
-                    .register(&mut stream, Token(index), interest)?;
-                Ok(stream)
-            });
-            match started {
-                Ok(stream) => {
-                    connection.stream = Some(stream);
-                    self.setup.pending += 1;
-                }
-                Err(_) => {
-                    connection.phase = Phase::Gone;
-                    self.errors.connect += 1;
-                    self.setup.failed += 1;
-                    self.setup.progress = self.desk.now;
-                }
-            }
-            self.connections.push(connection);
-        }
-    }
-
     fn event<D: Driver>(&mut self, event: &Event, driver: &mut D) {
         let index = event.token().0 as u32;
         let connection = &mut self.connections[index as usize];
@@ -251,264 +270,28 @@ impl Core {
                 return;
             }
             if !matches!(stream.take_error(), Ok(None)) {
-                self.errors.connect += 1;
-                return self.drop_connection(index);
+                return self.fail(index, Cause::Connect, driver);
             }
             self.connected(index, driver);
         } else if event.is_writable() && connection.flush().is_err() {
             return self.lost(index, driver);
         }
-        if event.is_readable() || event.is_read_closed() {
-            self.read(index, event.is_read_closed(), driver);
-        }
-    }
-
-    fn connected<D: Driver>(&mut self, index: u32, driver: &mut D) {
-        if self.wire.protocol() == Protocol::Floor {
-            return self.ready(index);
-        }
-        let connection = &mut self.connections[index as usize];
-        connection.phase = Phase::Upgrading;
-        if connection.send(self.wire.request()).is_err() {
-            self.lost(index, driver);
-        }
-    }
-
-    fn ready(&mut self, index: u32) {
-        let connection = &mut self.connections[index as usize];
-        connection.phase = Phase::Ready;
-        self.setup.ready += 1;
-        self.setup.pending -= 1;
-        self.setup.progress = self.desk.now;
-        self.setup
-            .latency
-            .record(self.desk.now.saturating_sub(connection.since));
-    }
-
-    /// The server is gone, or has closed.
-    fn lost<D: Driver>(&mut self, index: u32, driver: &mut D) {
-        match self.connections[index as usize].phase {
-            Phase::Gone => return,
-            Phase::Connecting => self.errors.connect += 1,
-            Phase::Ready => {
-                self.errors.closed += 1;
-                driver.gone(index);
+        if self.connections[index as usize].slow {
+            // What waits to be read waits; a server that has closed will not take it back.
+            if event.is_read_closed() || event.is_error() {
+                self.lost(index, driver);
             }
-            _ => self.errors.refused += 1,
+        } else if event.is_readable() || event.is_read_closed() {
+            self.read(index, event.is_read_closed(), usize::MAX, driver);
         }
-        self.drop_connection(index);
     }
 
-    /// The server does not speak the protocol.
-    fn broken<D: Driver>(&mut self, index: u32, driver: &mut D) {
-        self.errors.protocol += 1;
-        if self.connections[index as usize].phase == Phase::Ready {
-            driver.gone(index);
-        }
-        self.drop_connection(index);
-    }
-
-    fn drop_connection(&mut self, index: u32) {
-        let connection = &mut self.connections[index as usize];
-        if connection.phase < Phase::Ready {
-            self.setup.failed += 1;
-            self.setup.pending -= 1;
-            self.setup.progress = self.desk.now;
-        }
-        connection.phase = Phase::Gone;
-        // Closing the descriptor takes it out of the poll.
-        connection.stream = None;
-        connection.spill = None;
-    }
-
-    fn read<D: Driver>(&mut self, index: u32, to_the_end: bool, driver: &mut D) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        loop {
-            let connection = &mut self.connections[index as usize];
-            let Some(stream) = &mut connection.stream else {
-                break;
-            };
-            let held = match &mut connection.spill {
-                Some(spill) => {
-                    let held = spill.inbound.len();
-                    if buffer.len() < held + BUFFER / 2 {
-                        buffer.resize(held + BUFFER, 0);
-                    }
-                    buffer[..held].copy_from_slice(&spill.inbound);
-                    held
-                }
-                None => 0,
-            };
-            let end = match stream.read(&mut buffer[held..]) {
-                Ok(0) => {
-                    self.lost(index, driver);
-                    break;
-                }
-                Ok(count) => held + count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => {
-                    self.lost(index, driver);
-                    break;
-                }
-            };
-            if held > 0 {
-                connection.take_inbound();
-            }
-            match self.consume(index, &buffer[..end], driver) {
-                Ok(consumed) if self.connections[index as usize].stream.is_some() => {
-                    let connection = &mut self.connections[index as usize];
-                    if consumed < end {
-                        connection
-                            .spill()
-                            .inbound
-                            .extend_from_slice(&buffer[consumed..end]);
-                    } else {
-                        connection.tidy();
-                    }
-                }
-                Ok(_) => {}
-                Err(Invalid) => self.broken(index, driver),
-            }
-            self.answer(index, driver);
+    /// Sends what the driver ordered, and lets come and go whom it ordered to.
+    fn finish_turn<D: Driver>(&mut self, driver: &mut D) {
+        self.send_orders(driver);
+        while !self.desk.steps.is_empty() {
+            self.take_steps(driver);
             self.send_orders(driver);
-            if end < buffer.len() && !to_the_end {
-                break;
-            }
-        }
-        if buffer.len() > 4 * BUFFER {
-            buffer = vec![0; BUFFER];
-        }
-        self.buffer = buffer;
-    }
-
-    /// Handles all that is whole; returns how many bytes that was.
-    fn consume<D: Driver>(
-        &mut self,
-        index: u32,
-        bytes: &[u8],
-        driver: &mut D,
-    ) -> Result<usize, Invalid> {
-        let mut at = 0;
-        if self.connections[index as usize].phase == Phase::Upgrading {
-            match http::answer(bytes)? {
-                Answer::Partial => return Ok(0),
-                Answer::Refused(status) => {
-                    self.errors.refused += 1;
-                    self.errors.last_status = Some(status);
-                    self.drop_connection(index);
-                    return Ok(bytes.len());
-                }
-                Answer::Switched(len) => at = len,
-            }
-            match self.wire.protocol() {
-                Protocol::SocketIo => self.connections[index as usize].phase = Phase::Opening,
-                _ => self.ready(index),
-            }
-        }
-        while let Some(header) = self.wire.header(&bytes[at..])? {
-            if header.mask.is_some() {
-                return Err(Invalid); // RFC 6455, section 5.1: servers do not mask.
-            }
-            let Some(payload) = bytes[at..].get(header.len..header.total()) else {
-                break;
-            };
-            at += header.total();
-            if header.deflated {
-                self.deflated(index, header, payload, driver)?;
-            } else {
-                self.frame(index, header.fin, header.opcode, payload, driver)?;
-            }
-            if self.connections[index as usize].stream.is_none() {
-                break;
-            }
-        }
-        Ok(at)
-    }
-
-    /// A deflated message, which has to be in one frame.
-    fn deflated<D: Driver>(
-        &mut self,
-        index: u32,
-        header: Header,
-        payload: &[u8],
-        driver: &mut D,
-    ) -> Result<(), Invalid> {
-        let mut inflater = self.wire.take_inflater().ok_or(Invalid)?;
-        let done = match inflater.inflate(payload) {
-            Ok(text) if header.fin => {
-                self.desk.deflated += u64::from(self.desk.counting);
-                self.frame(index, true, header.opcode, text, driver)
-            }
-            _ => Err(Invalid),
-        };
-        self.wire.return_inflater(inflater);
-        done
-    }
-
-    fn frame<D: Driver>(
-        &mut self,
-        index: u32,
-        fin: bool,
-        opcode: u8,
-        payload: &[u8],
-        driver: &mut D,
-    ) -> Result<(), Invalid> {
-        match (opcode, fin) {
-            (opcode::TEXT, true) => self.text(index, payload, driver),
-            (opcode::TEXT, false) => {
-                self.connections[index as usize].spill().message = Some(payload.to_vec());
-            }
-            (opcode::CONTINUATION, fin) => {
-                let spill = self.connections[index as usize].spill.as_mut();
-                let Some(message) = spill.and_then(|spill| spill.message.as_mut()) else {
-                    return Ok(()); // The rest of a binary message.
-                };
-                if message.len() + payload.len() > frame::MAX_FRAME {
-                    return Err(Invalid);
-                }
-                message.extend_from_slice(payload);
-                if fin {
-                    let message = std::mem::take(message);
-                    self.connections[index as usize].spill().message = None;
-                    self.text(index, &message, driver);
-                }
-            }
-            (opcode::BINARY, _) => self.desk.unrelated += 1,
-            (opcode::PING, _) => self.wire.put_control(opcode::PONG, payload, &mut self.out),
-            (opcode::CLOSE, _) => self.lost(index, driver),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn text<D: Driver>(&mut self, index: u32, text: &[u8], driver: &mut D) {
-        let phase = self.connections[index as usize].phase;
-        match (self.wire.read(text), phase) {
-            (Incoming::Message(stamp), Phase::Ready) => {
-                if self.desk.accept(index, &stamp) {
-                    driver.message(index, stamp, &mut self.desk);
-                }
-            }
-            (Incoming::Ping, _) => {
-                self.desk.pings += 1;
-                self.wire.put_pong(&mut self.out);
-            }
-            (Incoming::Damaged, Phase::Ready) => self.desk.history.receive_damaged(),
-            (Incoming::Open, Phase::Opening) => {
-                self.wire.put_connect(&mut self.out);
-                self.connections[index as usize].phase = Phase::Joining;
-            }
-            (Incoming::Connected, Phase::Joining) => {
-                if self.wire.put_join(&mut self.out) {
-                    self.connections[index as usize].phase = Phase::Entering;
-                } else {
-                    self.ready(index);
-                }
-            }
-            (Incoming::Joined, Phase::Entering) => self.ready(index),
-            (Incoming::Closed | Incoming::Refused, _) => self.lost(index, driver),
-            _ => self.desk.unrelated += 1,
         }
     }
 
@@ -528,12 +311,20 @@ impl Core {
     fn send_orders<D: Driver>(&mut self, driver: &mut D) {
         let mut orders = std::mem::take(&mut self.desk.orders);
         for batch in orders.chunk_by(|a, b| a.connection == b.connection) {
+            let index = batch[0].connection;
             for order in batch {
-                self.wire.put_message(&order.stamp, &mut self.out);
+                match &order.what {
+                    Outgoing::Message(stamp) => {
+                        self.wire.put_message(index, stamp, &mut self.out);
+                    }
+                    Outgoing::Text(text) => self.wire.put_text(text, &mut self.out),
+                }
             }
-            self.answer(batch[0].connection, driver);
+            self.answer(index, driver);
         }
         orders.clear();
+        // What answering ordered waits for the next turn at most.
+        orders.append(&mut self.desk.orders);
         self.desk.orders = orders;
     }
 }

@@ -5,7 +5,8 @@ pub(crate) mod http;
 mod inflate;
 pub(crate) mod packet;
 
-use crate::plan::Plan;
+use crate::driver::room;
+use crate::plan::{Credential, Credentials, Plan};
 use crate::stamp::{Kind, Stamp};
 use crate::target::Protocol;
 use frame::{Header, Invalid, Keys, opcode};
@@ -20,13 +21,19 @@ const JOIN_ID: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Wire {
     protocol: Protocol,
-    request: Vec<u8>,
+    host: String,
+    path: String,
+    credential: Credential,
+    credentials: Option<Credentials>,
     /// `/nsp,` or nothing.
     namespace: Vec<u8>,
-    connect: Vec<u8>,
-    join: Option<Vec<u8>>,
+    /// The room that everyone joins, or what the names of the rooms begin with.
+    room: Option<String>,
+    rooms: u32,
+    join_event: String,
     echo_event: Vec<u8>,
     broadcast_event: Vec<u8>,
+    room_event: Vec<u8>,
     payload: usize,
     /// What follows the stamp in a payload; nothing stands for dots.
     filler: Vec<u8>,
@@ -56,32 +63,30 @@ pub(crate) enum Incoming {
 
 impl Wire {
     pub(crate) fn new(plan: &Plan, seed: u64) -> Self {
-        let request = match plan.target.protocol() {
-            Protocol::Floor => Vec::new(),
-            _ => http::request(
-                plan.target.host(),
-                plan.target.path(),
-                plan.bearer.as_deref(),
-                plan.deflate.then_some(inflate::OFFER),
-            ),
-        };
         let namespace = match plan.namespace.as_str() {
             "/" => String::new(),
             namespace => format!("{namespace},"),
         };
-        let auth = plan.auth.as_deref().unwrap_or("");
-        let join = plan.room.as_deref().map(|room| {
-            let room = serde_json::Value::from(room);
-            format!("42{namespace}{JOIN_ID}[\"{}\",{room}]", plan.events.join).into_bytes()
-        });
+        let room = match (&plan.room, plan.rooms) {
+            (None, 1..) => Some("bench".to_owned()),
+            (room, _) => room.clone(),
+        };
         Self {
             protocol: plan.target.protocol(),
-            request,
-            connect: format!("40{namespace}{auth}").into_bytes(),
-            join,
+            host: plan.target.host().to_owned(),
+            path: plan.target.path().to_owned(),
+            credential: Credential {
+                auth: plan.auth.clone(),
+                bearer: plan.bearer.clone(),
+            },
+            credentials: plan.credentials.clone(),
+            room: room.filter(|_| plan.target.protocol() == Protocol::SocketIo),
+            rooms: plan.rooms,
             namespace: namespace.into_bytes(),
+            join_event: plan.events.join.clone(),
             echo_event: plan.events.echo.clone().into_bytes(),
             broadcast_event: plan.events.broadcast.clone().into_bytes(),
+            room_event: plan.events.room_broadcast.clone().into_bytes(),
             payload: plan.payload.max(Stamp::LEN),
             filler: match plan.prose {
                 true => prose(plan.payload.saturating_sub(Stamp::LEN)),
@@ -97,26 +102,64 @@ impl Wire {
         self.protocol
     }
 
-    /// The HTTP request; empty if the protocol has none.
-    pub(crate) fn request(&self) -> &[u8] {
-        &self.request
+    /// The HTTP request that opens a WebSocket.
+    pub(crate) fn request(&self, connection: u32) -> Vec<u8> {
+        let credential = self.credential(connection);
+        let extensions = self.inflater.as_ref().map(|_| inflate::OFFER);
+        let bearer = credential.bearer.as_deref();
+        http::request(&self.host, &self.path, bearer, extensions)
     }
 
     /// Appends the packet that joins the namespace.
-    pub(crate) fn put_connect(&mut self, out: &mut Vec<u8>) {
-        frame::put(opcode::TEXT, Some(self.keys.next()), &self.connect, out);
+    pub(crate) fn put_connect(&mut self, connection: u32, out: &mut Vec<u8>) {
+        let auth = self.credential(connection).auth.unwrap_or_default();
+        let packet = [b"40", &self.namespace[..], auth.as_bytes()].concat();
+        self.put_text(&packet, out);
     }
 
     /// Appends the event that joins the room; `false` if the plan has no room.
-    pub(crate) fn put_join(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(join) = &self.join else { return false };
-        frame::put(opcode::TEXT, Some(self.keys.next()), join, out);
+    pub(crate) fn put_join(&mut self, connection: u32, out: &mut Vec<u8>) -> bool {
+        let Some(name) = &self.room else { return false };
+        let name = match self.rooms {
+            0 => name.clone(),
+            rooms => room_name(name, room(connection, rooms)),
+        };
+        let name = serde_json::Value::from(name);
+        let arguments = format!("{JOIN_ID}[\"{}\",{name}]", self.join_event);
+        let packet = [b"42", &self.namespace[..], arguments.as_bytes()].concat();
+        self.put_text(&packet, out);
         true
+    }
+
+    /// Appends what says that a connection leaves; nothing if the protocol has no word for it.
+    pub(crate) fn put_leave(&mut self, out: &mut Vec<u8>) {
+        match self.protocol {
+            Protocol::SocketIo => {
+                let packet = [b"41", &self.namespace[..]].concat();
+                self.put_text(&packet, out);
+            }
+            Protocol::WebSocket => {}
+            Protocol::Floor => return,
+        }
+        self.put_control(opcode::CLOSE, &1000u16.to_be_bytes(), out);
+    }
+
+    /// Appends a packet as it is.
+    pub(crate) fn put_text(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let key = (self.protocol != Protocol::Floor).then(|| self.keys.next());
+        frame::put(opcode::TEXT, key, text, out);
+    }
+
+    fn credential(&self, connection: u32) -> Credential {
+        match &self.credentials {
+            Some(credentials) => credentials.of(connection),
+            None => self.credential.clone(),
+        }
     }
 
     /// Appends the answer to an Engine.IO ping.
     pub(crate) fn put_pong(&mut self, out: &mut Vec<u8>) {
-        frame::put(opcode::TEXT, Some(self.keys.next()), b"3", out);
+        self.put_text(b"3", out);
     }
 
     /// Appends the answer to a WebSocket ping or close.
@@ -141,33 +184,41 @@ impl Wire {
         self.inflater = Some(inflater);
     }
 
-    /// Appends one message of the run.
-    pub(crate) fn put_message(&mut self, stamp: &Stamp, out: &mut Vec<u8>) {
-        self.scratch.clear();
-        let text = &mut self.scratch;
+    /// Appends one message of the run, sent by a connection.
+    pub(crate) fn put_message(&mut self, connection: u32, stamp: &Stamp, out: &mut Vec<u8>) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
         if self.protocol == Protocol::SocketIo {
             text.extend_from_slice(b"42");
             text.extend_from_slice(&self.namespace);
-            let event = match stamp.kind {
-                Kind::Echo => {
-                    put_decimal(stamp.sequence, text);
-                    &self.echo_event
+            let in_room = stamp.kind == Kind::Broadcast && self.rooms > 0;
+            match (stamp.kind, &self.room) {
+                (Kind::Echo, _) => {
+                    put_decimal(stamp.sequence, &mut text);
+                    put_event(&self.echo_event, &mut text);
                 }
-                Kind::Broadcast => &self.broadcast_event,
-            };
-            text.extend_from_slice(b"[\"");
-            text.extend_from_slice(event);
-            text.extend_from_slice(b"\",\"");
-            stamp.write(self.payload, text);
-            fill(text, &self.filler);
-            text.extend_from_slice(b"\"]");
+                (Kind::Broadcast, Some(name)) if in_room => {
+                    let name = room_name(name, room(connection, self.rooms));
+                    put_event(&self.room_event, &mut text);
+                    let rooms = serde_json::json!([name]).to_string();
+                    text.extend_from_slice(rooms.as_bytes());
+                    text.extend_from_slice(b",[],\"");
+                    text.extend_from_slice(&self.broadcast_event);
+                    text.extend_from_slice(b"\",[");
+                }
+                (Kind::Broadcast, _) => put_event(&self.broadcast_event, &mut text),
+            }
+            text.push(b'"');
+            stamp.write(self.payload, &mut text);
+            fill(&mut text, &self.filler);
+            text.extend_from_slice(if in_room { b"\"]]" } else { b"\"]" });
         } else {
-            stamp.write(self.payload, text);
-            fill(text, &self.filler);
+            stamp.write(self.payload, &mut text);
+            fill(&mut text, &self.filler);
         }
         // The bare floor speaks frames without masks in both directions.
-        let key = (self.protocol != Protocol::Floor).then(|| self.keys.next());
-        frame::put(opcode::TEXT, key, &self.scratch, out);
+        self.put_text(&text, out);
+        self.scratch = text;
     }
 
     /// Reads a text message from the server.
@@ -202,6 +253,17 @@ impl Wire {
             _ => Incoming::Damaged,
         }
     }
+}
+
+fn room_name(prefix: &str, room: u32) -> String {
+    format!("{prefix}-{room}")
+}
+
+/// An event's packet up to its first argument.
+fn put_event(name: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"[\"");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"\",");
 }
 
 /// Puts the filler where the padding is, at the end.
@@ -276,10 +338,10 @@ mod tests {
             plan.room = Some("a \"room\"".into());
         });
         let mut out = Vec::new();
-        wire.put_connect(&mut out);
+        wire.put_connect(0, &mut out);
         assert_eq!(unframe(&out), b"40/auth,{\"token\":\"secret\"}");
         out.clear();
-        assert!(wire.put_join(&mut out));
+        assert!(wire.put_join(0, &mut out));
         assert_eq!(
             unframe(&out),
             b"42/auth,4294967295[\"join\",\"a \\\"room\\\"\"]"
@@ -292,8 +354,54 @@ mod tests {
             sequence: 20,
             time_ns: 3,
         };
-        wire.put_message(&stamp, &mut out);
+        wire.put_message(1, &stamp, &mut out);
         assert!(unframe(&out).starts_with(b"42/auth,20[\"echo\",\"e000001"));
+    }
+
+    #[test]
+    fn rooms_are_joined_and_published_to_in_turn() {
+        let mut wire = wire("ws://127.0.0.1:1", Protocol::SocketIo, |plan| {
+            plan.rooms = 3;
+            plan.payload = 29;
+        });
+        let mut out = Vec::new();
+        assert!(wire.put_join(4, &mut out));
+        assert_eq!(unframe(&out), b"424294967295[\"join\",\"bench-1\"]");
+        out.clear();
+        let stamp = Stamp {
+            kind: Kind::Broadcast,
+            publisher: 0,
+            sequence: 2,
+            time_ns: 3,
+        };
+        wire.put_message(5, &stamp, &mut out);
+        let text = unframe(&out);
+        let text = std::str::from_utf8(&text).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text[2..]).unwrap();
+        assert_eq!(value[0], "in");
+        assert_eq!(value[1], serde_json::json!(["bench-2"]));
+        assert_eq!(
+            (&value[2], &value[3]),
+            (&serde_json::json!([]), &"broadcast".into())
+        );
+        let payload = value[4][0].as_str().unwrap();
+        assert_eq!(Stamp::read(payload.as_bytes()), Some(stamp));
+    }
+
+    #[test]
+    fn every_connection_shows_its_own_credential() {
+        let mut wire = wire("ws://127.0.0.1:1", Protocol::SocketIo, |plan| {
+            let list = ["one", "two"].map(Credential::token);
+            plan.credentials = Some(Credentials::in_turn(list.to_vec()));
+        });
+        for (connection, token) in [(0, "one"), (1, "two"), (2, "one")] {
+            let request = String::from_utf8(wire.request(connection)).unwrap();
+            assert!(request.contains(&format!("Authorization: Bearer {token}\r\n")));
+            let mut out = Vec::new();
+            wire.put_connect(connection, &mut out);
+            let expected = format!("40{{\"token\":\"{token}\"}}");
+            assert_eq!(unframe(&out), expected.as_bytes());
+        }
     }
 
     proptest! {
@@ -312,7 +420,7 @@ mod tests {
             for protocol in [Protocol::SocketIo, Protocol::WebSocket, Protocol::Floor] {
                 let mut wire = wire("ws://127.0.0.1:1", protocol, |plan| plan.payload = payload);
                 let mut out = Vec::new();
-                wire.put_message(&stamp, &mut out);
+                wire.put_message(1, &stamp, &mut out);
                 let sent = unframe(&out);
                 let answer = match (protocol, kind) {
                     (Protocol::SocketIo, Kind::Echo) => {
