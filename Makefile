@@ -34,7 +34,7 @@ SOCKEYE_BIN ?= $(TARGET)/release/sockeye
 WITH_BINARIES = FIXTURE_BIN=$(abspath $(FIXTURE_BIN)) SOCKEYE_BIN=$(abspath $(SOCKEYE_BIN))
 
 # In the order of `make test`: what fails fastest comes first.
-STEPS := setup fmt house clippy rustdoc unit fixture readme js clients python browser
+STEPS := setup fmt house clippy rustdoc unit redis fixture readme js clients python browser
 DO := $(STEPS:%=do-%)
 
 .PHONY: help test check $(STEPS) $(DO) clean-all
@@ -74,7 +74,11 @@ do-rustdoc:
 
 unit: ## Rust tests: unit, property, fuzz smoke, integration, doc
 do-unit:
-	cargo test $(CARGO_FLAGS) --workspace --all-features
+	cargo test $(CARGO_FLAGS) --workspace --exclude sockeye-redis --all-features
+
+redis: ## tests of crates/redis with redis-server and the published Node.js adapters
+do-redis: tests/redis/node_modules/.package-lock.json
+	cargo test $(CARGO_FLAGS) --package sockeye-redis --all-features
 
 fixture: ## release build of the server and of the conformance fixture
 do-fixture:
@@ -110,4 +114,5 @@ $(VENV)/.installed: tests/python/requirements.txt
 	touch $@
 
 clean-all: ## remove everything that was built or installed below this directory
-	rm -rf $(TARGET) clients/js/node_modules tests/clients/node_modules tests/browser/node_modules
+	rm -rf $(TARGET) clients/js/node_modules tests/clients/node_modules tests/redis/node_modules \
+		tests/browser/node_modules

@@ -15,6 +15,7 @@ LAYERS = {
     "sockeye-cluster": {"sockeye-protocol"},
     "sockeye-core": {"sockeye-protocol", "sockeye-cluster"},
     "sockeye": {"sockeye-websocket", "sockeye-protocol", "sockeye-cluster", "sockeye-core"},
+    "sockeye-redis": {"sockeye-protocol", "sockeye-cluster"},
     "sockeye-bench": {"sockeye-websocket", "sockeye-protocol"},
     "sockeye-server": {"sockeye", "sockeye-bench"},
 }

@@ -195,6 +195,13 @@ impl State {
     fn take(&mut self, from: Option<&NodeId>, answer: &Answer) -> bool {
         let named = from.is_some_and(|from| self.open.contains_key(from));
         match answer {
+            Answer::Absent => {
+                match from.filter(|_| named) {
+                    Some(from) => drop(self.open.remove(from)),
+                    None => self.unnamed = self.unnamed.saturating_sub(1),
+                }
+                return false;
+            }
             Answer::Clients(clients) if self.has_acks => {
                 let clients = i64::try_from(*clients).unwrap_or(i64::MAX);
                 match from.and_then(|from| self.open.get_mut(from)) {
@@ -377,6 +384,14 @@ mod tests {
         sink.push(Some(&a), Answer::Clients(5));
         assert!(sink.gone(&a));
         assert!(answers.is_complete());
+    }
+
+    #[test]
+    fn a_node_without_the_namespace_is_not_waited_for() {
+        let a = NodeId::from("a");
+        let (sink, mut answers) = Answers::new(&broadcast(), Expected::Nodes(vec![a.clone()]));
+        assert!(sink.push(Some(&a), Answer::Absent));
+        assert_eq!(next(&mut answers), Poll::Ready(None));
     }
 
     #[test]

@@ -161,6 +161,9 @@ pub enum Answer {
     ServerSide(Args),
     /// It is done.
     Done,
+    /// This node does not take part in the namespace. Engines say and take this among themselves;
+    /// whoever asked does not see it.
+    Absent,
 }
 
 /// A socket of another node.
@@ -259,6 +262,7 @@ impl Request {
                 | (Self::Rooms, Answer::Rooms(_))
                 | (Self::ServerSide(_), Answer::ServerSide(_))
                 | (Self::Apply(_), Answer::Done)
+                | (_, Answer::Absent)
         )
     }
 }

@@ -222,6 +222,7 @@ impl<'a> Reader<'a> {
             })?),
             6 => Answer::ServerSide(self.args()?),
             7 => Answer::Done,
+            8 => Answer::Absent,
             _ => return Err(Malformed),
         })
     }

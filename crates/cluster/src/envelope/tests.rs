@@ -108,6 +108,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         vec(room, 0..3).prop_map(Answer::Rooms),
         args().prop_map(Answer::ServerSide),
         Just(Answer::Done),
+        Just(Answer::Absent),
     ]
 }
 

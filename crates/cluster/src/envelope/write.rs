@@ -161,6 +161,7 @@ fn answer(out: &mut Vec<u8>, answer: &Answer) {
             args(out, given);
         }
         Answer::Done => out.push(7),
+        Answer::Absent => out.push(8),
     }
 }
 

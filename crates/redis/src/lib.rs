@@ -1,0 +1,18 @@
+//! Sockeye's nodes and Node.js Socket.IO servers on one Redis.
+//!
+//! - [`wire`]: what the published adapters and emitters of Node.js send each other, written and read without
+//!   I/O.
+//! - [`Native`]: the names of channels among nodes of ours, where a node hears only of rooms that it has
+//!   members of.
+//! - [`Emitter`]: events for clients, from any program that has a connection to Redis.
+//!
+//! Whoever can publish on this Redis can send any event to any client and disconnect everybody. The
+//! native mode can be authenticated with a [`BusKey`](sockeye_cluster::BusKey); the formats of Node.js
+//! cannot. Keep Redis where only servers reach it, with a password and TLS.
+
+mod emitter;
+mod native;
+pub mod wire;
+
+pub use emitter::{Command, Commands, Emitter};
+pub use native::Native;
