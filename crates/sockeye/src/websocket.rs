@@ -24,6 +24,9 @@ pub use sockeye_websocket::CloseFrame;
 /// How long a peer may take to answer our close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
+/// How long what a peer still sends is read and forgotten, once all is said.
+const LAST_READ: Duration = Duration::from_secs(2);
+
 /// How a plain WebSocket endpoint behaves.
 #[derive(Clone, Debug)]
 pub struct WebSocketOptions {
@@ -39,7 +42,7 @@ pub struct WebSocketOptions {
     pub ping_interval: Option<Duration>,
     /// Time for anything to come after a ping before the peer is taken for dead. Default 20 s.
     pub ping_timeout: Duration,
-    /// Time for the peer to take what is sent. Default 20 s.
+    /// Time for the peer to take some of what is sent. Default 20 s.
     pub write_timeout: Duration,
 }
 
@@ -74,8 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 /// A plain WebSocket connection, in the hands of the application.
 ///
 /// Pings are answered, silent peers asked, and closes completed while [`WebSocket::recv`] is
-/// awaited. Nothing is
-/// read ahead of it beyond what one read brings, so a slow application slows its peer down.
+/// awaited. Nothing is read ahead of it beyond what one read brings, so a slow application slows
+/// its peer down.
+///
+/// Every method may be given up before it completes, as the branches of `tokio::select!` are: no
+/// message that came is lost, and no frame is cut. What was about to be written is kept and
+/// leaves, before all else, with whatever is awaited next.
 pub struct WebSocket {
     stream: Box<dyn Duplex>,
     reader: Reader,
@@ -84,7 +91,19 @@ pub struct WebSocket {
     gate: DeflateGate,
     closing: Closing,
     received: VecDeque<Message>,
+    /// Control frames to be written next.
     answers: Vec<u8>,
+    /// Frames that are being written, and how much of the first has left.
+    outgoing: VecDeque<Bytes>,
+    sent: usize,
+    /// When the peer must have taken some of them.
+    write_deadline: Option<Instant>,
+    /// Something was written that a buffer below may hold still.
+    unflushed: bool,
+    /// Nothing can be written any more.
+    broken: bool,
+    /// Until when the peer's rest is read, once all is said.
+    last_read: Option<Instant>,
     early: Vec<u8>,
     close_frame: Option<CloseFrame>,
     ended: bool,
@@ -130,6 +149,12 @@ impl WebSocket {
             closing: Closing::new(Role::Server),
             received: VecDeque::new(),
             answers: Vec::new(),
+            outgoing: VecDeque::new(),
+            sent: 0,
+            write_deadline: None,
+            unflushed: false,
+            broken: false,
+            last_read: None,
             early: Vec::new(),
             close_frame: None,
             ended: false,
@@ -174,7 +199,7 @@ impl WebSocket {
             if let Some(message) = self.received.pop_front() {
                 return Some(message);
             }
-            if self.flush_answers().await.is_err() || self.ended {
+            if self.flush().await.is_err() || self.ended {
                 return self.end().await;
             }
             if !self.early.is_empty() {
@@ -195,35 +220,35 @@ impl WebSocket {
         }
     }
 
-    /// Sends a message; completes when the peer's side of the connection has taken it.
+    /// Sends a message; completes when the peer's side of the connection has taken it. Given up
+    /// before that, once it has begun to leave, it is sent all the same.
     ///
     /// # Errors
-    /// When the connection is over or does not take the message in time.
+    /// When the connection is over or the peer takes nothing in time.
     pub async fn send(&mut self, message: Message) -> io::Result<()> {
-        let (opcode, payload) = match &message {
-            Message::Text(text) => (OpCode::Text, text.as_bytes()),
-            Message::Binary(data) => (OpCode::Binary, &data[..]),
-        };
-        if self.closing.is_sent() {
+        if self.closing.is_sent() || self.broken {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.flush_answers().await?;
-        if let Some(deflater) = &mut self.deflater
-            && let Some(permit) = self.gate.try_enter(payload.len())
-        {
-            let frame = deflater.frame(opcode, payload);
-            drop(permit);
-            return self.write(&frame).await;
+        // What was left behind first: at most one message waits here.
+        self.flush().await?;
+        let (opcode, payload) = match message {
+            Message::Text(text) => (OpCode::Text, Bytes::from(text)),
+            Message::Binary(data) => (OpCode::Binary, data),
+        };
+        let permit = self.gate.try_enter(payload.len());
+        if let Some((deflater, _permit)) = self.deflater.as_mut().zip(permit) {
+            self.outgoing.push_back(deflater.frame(opcode, &payload));
+            return self.flush().await;
         }
         let head = header(opcode, true, false, None, payload.len());
-        let mut frame = Vec::with_capacity(head.as_ref().len() + payload.len().min(16 << 10));
-        frame.extend_from_slice(head.as_ref());
         if payload.len() <= 16 << 10 {
-            frame.extend_from_slice(payload);
-            return self.write(&frame).await;
+            let frame = [head.as_ref(), &payload].concat();
+            self.outgoing.push_back(frame.into());
+        } else {
+            let head = Bytes::copy_from_slice(head.as_ref());
+            self.outgoing.extend([head, payload]);
         }
-        self.write(&frame).await?;
-        self.write(payload).await
+        self.flush().await
     }
 
     /// Begins the close handshake; [`WebSocket::recv`] completes it.
@@ -234,7 +259,8 @@ impl WebSocket {
         match self.closing.start(code, reason) {
             Some(frame) => {
                 self.closed = Some(Instant::now());
-                self.write(&frame).await
+                self.answers.extend_from_slice(&frame);
+                self.flush().await
             }
             None => Ok(()),
         }
@@ -342,31 +368,58 @@ impl WebSocket {
         }
     }
 
-    async fn flush_answers(&mut self) -> io::Result<()> {
-        if self.answers.is_empty() {
-            return Ok(());
+    /// Writes what waits. Given up, it goes on where it was when it is called again.
+    async fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.write_waiting().await;
+        if flushed.is_err() {
+            self.outgoing.clear();
+            (self.broken, self.ended) = (true, true);
         }
-        let answers = std::mem::take(&mut self.answers);
-        self.write(&answers).await
+        flushed
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let writing = async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
-        };
-        match tokio::time::timeout(self.write_timeout, writing).await {
-            Ok(written) => written,
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer takes nothing",
-            )),
+    async fn write_waiting(&mut self) -> io::Result<()> {
+        if self.broken {
+            self.answers.clear();
         }
+        if !self.answers.is_empty() {
+            let answers = std::mem::take(&mut self.answers);
+            self.outgoing.push_back(answers.into());
+        }
+        while let Some(first) = self.outgoing.front() {
+            if self.sent == first.len() {
+                self.outgoing.pop_front();
+                self.sent = 0;
+                continue;
+            }
+            let limit = self.write_timeout;
+            let deadline = *self
+                .write_deadline
+                .get_or_insert_with(|| Instant::now() + limit);
+            let written = tokio::select! {
+                biased;
+                written = self.stream.write(&first[self.sent..]) => written?,
+                () = tokio::time::sleep_until(deadline) => return Err(takes_nothing()),
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.write_deadline = None;
+            self.unflushed = true;
+            self.sent += written;
+        }
+        if self.unflushed {
+            tokio::time::timeout(self.write_timeout, self.stream.flush())
+                .await
+                .map_err(|_| takes_nothing())??;
+            self.unflushed = false;
+        }
+        Ok(())
     }
 
     /// Completes the end: what was answered leaves, the peer's rest is read and forgotten.
     async fn end(&mut self) -> Option<Message> {
-        let _ = self.flush_answers().await;
+        let _ = self.flush().await;
         let _ = self.stream.shutdown().await;
         let drain = async {
             let read_all = std::future::poll_fn(|cx| {
@@ -383,13 +436,20 @@ impl WebSocket {
             });
             read_all.await;
         };
-        let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
+        let until = *self
+            .last_read
+            .get_or_insert_with(|| Instant::now() + LAST_READ);
+        let _ = tokio::time::timeout_at(until, drain).await;
         None
     }
 }
 
 /// The close code of a connection that ended as it should.
 pub const NORMAL_CLOSE: u16 = close_code::NORMAL;
+
+fn takes_nothing() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")
+}
 
 async fn until(deadline: Option<Instant>) {
     match deadline {

@@ -337,3 +337,119 @@ async fn raw_engine_connections_belong_to_the_application() {
     while wire.recv().await.is_some() {}
     running.until_empty().await;
 }
+
+/// An application that waits for several things at once gives `recv` up again and again, also while
+/// a pong is being written to a peer that does not read: no frame may be cut by that, none lost.
+#[tokio::test]
+async fn receiving_and_sending_may_be_given_up_at_any_moment() {
+    const PINGS: usize = 80_000;
+    let (sender, mut given_up) = tokio::sync::mpsc::unbounded_channel();
+    let running = Running::with(Server::builder().workers(1), move |server| {
+        let options = WebSocketOptions::default();
+        server.websocket("/ws", options, move |mut socket: WebSocket| {
+            let sender = sender.clone();
+            async move {
+                let mut messages = 0;
+                loop {
+                    let patience = Duration::from_micros(300);
+                    match tokio::time::timeout(patience, socket.recv()).await {
+                        Err(_) => {
+                            let _ = sender.send(None);
+                        }
+                        Ok(Some(message)) => {
+                            messages += 1;
+                            // Given up or not, it leaves once.
+                            let sending = socket.send(message);
+                            let _ = tokio::time::timeout(patience, sending).await;
+                        }
+                        Ok(None) => {
+                            let _ = sender.send(Some(messages));
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+    });
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("an option");
+    let stream = socket.connect(running.address).await.expect("a connection");
+    let options = ClientOptions::default();
+    let mut wire = Wire::over(Box::new(stream), "/ws", options)
+        .await
+        .expect("open");
+    let mask = [0x5a; 4];
+    let mut frames = Vec::new();
+    let frame = |opcode: u8, payload: &[u8]| {
+        let masked = payload.iter().map(|byte| byte ^ mask[0]);
+        let head = [0x80 | opcode, 0x80 | payload.len() as u8];
+        head.into_iter()
+            .chain(mask)
+            .chain(masked)
+            .collect::<Vec<u8>>()
+    };
+    let payload = |n: usize| format!("{n:0>120}").into_bytes();
+    for n in 0..PINGS {
+        frames.extend(frame(9, &payload(n)));
+        if n == PINGS / 2 {
+            frames.extend(frame(1, b"in the middle"));
+        }
+    }
+    frames.extend(frame(1, b"at the end"));
+    // Nothing is read before the server has filled every buffer and given up many times.
+    let mut written = 0;
+    while written < frames.len() {
+        let writing = wire.stream.write(&frames[written..]);
+        match tokio::time::timeout(Duration::from_millis(300), writing).await {
+            Ok(more) => written += more.expect("written"),
+            Err(_) => break,
+        }
+    }
+    assert!(written < frames.len(), "the pongs fit into the buffers");
+    for _ in 0..50 {
+        soon("a wait that is given up", given_up.recv()).await;
+    }
+    let Wire { stream, .. } = &mut wire;
+    let (mut read, mut write) = tokio::io::split(stream);
+    let rest = frames.split_off(written);
+    let writing = async {
+        write.write_all(&rest).await.expect("written");
+        std::future::pending::<()>().await;
+    };
+    let reading = async {
+        let (mut bytes, mut pongs, mut texts) = (Vec::new(), 0, Vec::new());
+        let mut at = 0;
+        while texts.len() < 2 || pongs < PINGS {
+            let more = tokio::io::AsyncReadExt::read_buf(&mut read, &mut bytes).await;
+            assert!(more.expect("open") > 0, "the end after {pongs} pongs");
+            while bytes.len() >= at + 2 && bytes.len() >= at + 2 + usize::from(bytes[at + 1]) {
+                let end = at + 2 + usize::from(bytes[at + 1]);
+                let content = &bytes[at + 2..end];
+                match bytes[at] {
+                    0x8a => {
+                        assert_eq!(content, payload(pongs), "pong {pongs}");
+                        pongs += 1;
+                    }
+                    0x81 => texts.push(String::from_utf8_lossy(content).into_owned()),
+                    other => panic!("{other:#x} after {pongs} pongs"),
+                }
+                at = end;
+            }
+        }
+        texts
+    };
+    let texts = tokio::select! {
+        texts = soon("every frame", reading) => texts,
+        () = writing => Vec::new(),
+    };
+    assert_eq!(texts, ["in the middle", "at the end"]);
+    wire.close(1000).await;
+    // The wait for the peer's end is given up as often, and ends all the same.
+    let messages = loop {
+        if let Some(messages) = soon("the end", given_up.recv()).await.expect("a sender") {
+            break messages;
+        }
+    };
+    assert_eq!(messages, 2);
+    assert_eq!(running.metric("handler_panics").await, 0);
+}
