@@ -28,7 +28,7 @@ pub enum Command {
 }
 
 /// Where a report goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Print JSON instead of the table.
     pub json: bool,
@@ -36,6 +36,10 @@ pub struct Output {
     pub html: Option<PathBuf>,
     /// Show no progress.
     pub quiet: bool,
+    /// How many processes share the load.
+    pub workers: u32,
+    /// Set in a process that another one started: its number, from 0, and how many there are.
+    pub worker: Option<(u32, u32)>,
 }
 
 /// A command line that cannot be understood. `Display` says what to change.
@@ -109,6 +113,12 @@ const FLAGS: &[Flag] = &[
     ),
     flag("warmup", "TIME", "1s", "load before the measurement"),
     flag("settle", "TIME", "1s", "silence before memory is read"),
+    flag(
+        "workers",
+        "N",
+        "1",
+        "processes that share connections, publishers, rate and sources",
+    ),
     flag("handshakes", "N", "128", "handshakes in flight"),
     flag(
         "sources",
@@ -138,10 +148,11 @@ const FLAGS: &[Flag] = &[
     flag("event", "NAME", "echo, broadcast", "event to send"),
     flag(
         "pid",
-        "PID",
+        "PIDS",
         "",
-        "server process whose CPU and memory to read",
+        "the server's processes, comma-separated: read their CPU and memory",
     ),
+    flag("tree", "", "", "with --pid: and all their descendants"),
     flag("json", "", "", "print the report as JSON, not as a table"),
     flag(
         "html",
@@ -152,6 +163,14 @@ const FLAGS: &[Flag] = &[
     flag("quiet", "", "", "show no progress"),
     flag("help", "", "", "explain the scenario and its flags"),
 ];
+
+/// What a process that shares the load is started with, in addition to the flags of the one that
+/// starts it. Not in the help.
+const WORKER: &str = "worker";
+const WORKER_FLAG: Flag = flag(WORKER, "I/N", "", "");
+
+/// Most processes that one command starts.
+const MAX_WORKERS: u32 = 256;
 
 fn flags() -> impl Iterator<Item = &'static Flag> + Clone {
     FLAGS.iter().chain(scenarios::FLAGS)
@@ -199,7 +218,10 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
         };
         let flag = name
             .strip_prefix("--")
-            .and_then(|name| flags().find(|flag| flag.name == name))
+            .and_then(|name| {
+                let mut known = flags().chain([&WORKER_FLAG]);
+                known.find(|flag| flag.name == name)
+            })
             .ok_or_else(|| unknown("flag", &name, flags_of(scenario).map(|flag| flag.name)))?;
         if !flag.is_of(scenario) {
             let known = flag.scenarios.join(", ");
@@ -220,10 +242,9 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
     if values.get("help").is_some() {
         return Ok(Command::Help(Some(scenario)));
     }
-    Ok(Command::Run {
-        plan: Box::new(values.plan(scenario)?),
-        output: values.output(),
-    })
+    let plan = Box::new(values.plan(scenario)?);
+    let output = values.output(&plan)?;
+    Ok(Command::Run { plan, output })
 }
 
 fn scenario_named(name: &str) -> Result<&'static str, UsageError> {
@@ -273,12 +294,31 @@ impl Values {
         Ok(())
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self, plan: &Plan) -> Result<Output, UsageError> {
+        let workers = self.number("workers")?.unwrap_or(1);
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            let wanted = format!("1 to {MAX_WORKERS}");
+            return Err(impossible("workers", &workers.to_string(), &wanted));
+        }
+        if let Some(why) = crate::workers::refusal(plan, workers) {
+            return Err(UsageError(why));
+        }
+        let worker = self.get(WORKER).map(|value| {
+            let (index, count) = value.split_once('/')?;
+            let numbers = (index.parse().ok()?, count.parse().ok()?);
+            (numbers.0 < numbers.1 && numbers.1 == workers).then_some(numbers)
+        });
+        let worker = match worker {
+            Some(None) => return Err(UsageError(format!("--{WORKER} is not for people"))),
+            worker => worker.flatten(),
+        };
+        Ok(Output {
             json: self.get("json").is_some(),
             html: self.get("html").map(PathBuf::from),
             quiet: self.get("quiet").is_some(),
-        }
+            workers,
+            worker,
+        })
     }
 
     fn plan(&self, scenario: &str) -> Result<Plan, UsageError> {
@@ -376,7 +416,29 @@ impl Values {
             plan.events.echo = event.to_owned();
             plan.events.broadcast = event.to_owned();
         }
-        plan.pid = self.number("pid")?;
+        self.processes(plan)
+    }
+}
+
+impl Values {
+    fn processes(&self, plan: &mut Plan) -> Result<(), UsageError> {
+        let Some(text) = self.get("pid") else {
+            return match self.get("tree") {
+                Some(_) => Err(UsageError("--tree needs --pid".into())),
+                None => Ok(()),
+            };
+        };
+        let pids = text.split(',').map(|pid| pid.trim().parse::<u32>());
+        let mut pids = pids
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| impossible("pid", text, "numbers of processes"))?;
+        if self.get("tree").is_some() {
+            pids = pids.into_iter().flat_map(crate::processes::tree).collect();
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        plan.pid = pids.first().copied();
+        plan.more_pids = pids.split_off(1);
         Ok(())
     }
 }
@@ -521,6 +583,18 @@ mod tests {
             ("help fanuot".to_owned(), "did you mean fanout"),
             ("--url ws://127.0.0.1:9 echo".to_owned(), "comes before"),
             (format!("idle {url} --window 3"), "not of idle"),
+            (format!("echo {url} --pid me"), "numbers of processes"),
+            (format!("echo {url} --tree"), "needs --pid"),
+            (format!("echo {url} --workers 0"), "1 to 256"),
+            (
+                format!("echo {url} --workers 9 --connections 5"),
+                "5 connections",
+            ),
+            (format!("ramp {url} --workers 2"), "one process"),
+            (
+                format!("echo {url} --workers 2 --worker 2/2"),
+                "not for people",
+            ),
             (
                 format!("echo {url} --conections 5"),
                 "did you mean --connections",

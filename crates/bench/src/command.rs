@@ -5,7 +5,8 @@ use crate::error::BenchError;
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::run::run;
+use crate::run::{Progress, run};
+use crate::workers::{lead, work};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -20,9 +21,15 @@ const UNREACHABLE: u8 = 3;
 
 /// Runs the program with these arguments, its name excluded: shows progress, prints the report
 /// and returns the exit status ([`crate::STATUSES`]).
+///
+/// With `--workers` it starts copies of the running program with the program's own arguments and
+/// one more: it is for programs that hand it the rest of their command line.
 pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let status = match parse(arguments) {
-        Ok(Command::Run { plan, output }) => load(&plan, &output),
+        Ok(Command::Run { plan, output }) => match output.worker {
+            Some((index, workers)) => return work(&plan, index, workers),
+            None => load(&plan, &output),
+        },
         Ok(Command::Help(scenario)) => print(&help(scenario)).map(|()| 0),
         Err(error) => {
             eprintln!("{error}\n\n`sockeye bench --help` lists the scenarios and flags.");
@@ -42,7 +49,11 @@ fn load(plan: &Plan, output: &Output) -> io::Result<u8> {
         Some(path) => Some(File::create(path).map_err(|error| at(path, error))?),
     };
     let mut live = Live::new(plan, output.quiet);
-    let result = run(plan, &mut |progress| live.show(progress));
+    let mut observe = |progress: &Progress| live.show(progress);
+    let result = match output.workers {
+        1 => run(plan, &mut observe),
+        workers => lead(plan, workers, &mut observe),
+    };
     live.clear();
     match result {
         Ok(report) => {

@@ -18,7 +18,11 @@
 //! assert_eq!((faults.lost, faults.reordered, faults.duplicated), (0, 1, 1));
 //! ```
 
-use serde::Serialize;
+mod elsewhere;
+
+use elsewhere::UNTOLD;
+use serde::{Deserialize, Serialize};
+use std::ops::Add;
 
 /// Most gaps remembered per pair of receiver and publisher. Beyond it the oldest gap counts as
 /// lost for good, and what still arrives of it as duplicate.
@@ -84,7 +88,7 @@ impl Verdict {
 }
 
 /// Faults of a history. All zero means: everything arrived once, in order, where it belonged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
     /// Published, due at a receiver, and not arrived.
     pub lost: u64,
@@ -117,6 +121,20 @@ impl Faults {
     }
 }
 
+impl Add for Faults {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            lost: self.lost + more.lost,
+            duplicated: self.duplicated + more.duplicated,
+            reordered: self.reordered + more.reordered,
+            misdelivered: self.misdelivered + more.misdelivered,
+            corrupt: self.corrupt + more.corrupt,
+        }
+    }
+}
+
 /// The checker.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -130,6 +148,8 @@ pub struct History {
     lanes: Vec<Lane>,
     faults: Faults,
     excused: u64,
+    /// Publishers of other processes, of which nothing should arrive here.
+    strangers: u32,
 }
 
 /// One receiver's view of one publisher: 16 bytes.
@@ -187,6 +207,7 @@ impl History {
             place,
             faults: Faults::default(),
             excused: 0,
+            strangers: 0,
         }
     }
 
@@ -266,7 +287,8 @@ impl History {
 
     /// Messages published so far.
     pub fn published(&self) -> u64 {
-        self.published.iter().map(|&count| u64::from(count)).sum()
+        let told = self.published.iter().filter(|count| **count != UNTOLD);
+        told.map(|&count| u64::from(count)).sum()
     }
 
     /// Judges one arrival and counts it if it is a fault.
@@ -275,6 +297,11 @@ impl History {
             .published
             .get(publisher as usize)
             .is_some_and(|&count| sequence < count);
+        let count = self.published.len() as u32;
+        if publisher >= count && publisher - count < self.strangers && receiver < self.receivers {
+            self.faults.misdelivered += 1;
+            return Verdict::Misdelivered;
+        }
         if !known || receiver >= self.receivers {
             self.faults.corrupt += 1;
             return Verdict::Unknown;
@@ -337,8 +364,10 @@ impl History {
             if lane.away || lane.spared != spared {
                 return 0;
             }
-            let published = self.published[publisher as usize];
-            u64::from(published.saturating_sub(lane.next)) + lane.absent()
+            match self.published[publisher as usize] {
+                UNTOLD => lane.absent(),
+                published => u64::from(published.saturating_sub(lane.next)) + lane.absent(),
+            }
         };
         if self.audience == Audience::Sender {
             let both = self.receivers.min(self.published.len() as u32);

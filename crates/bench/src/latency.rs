@@ -23,6 +23,11 @@ impl Latency {
         self.0.saturating_record(nanoseconds);
     }
 
+    /// Counts a duration as often as that.
+    pub(crate) fn record_many(&mut self, nanoseconds: u64, count: u64) {
+        self.0.saturating_record_n(nanoseconds, count);
+    }
+
     /// Counts one duration of a *closed* loop that should have sent every `interval_ns`: if it
     /// took longer, the messages that were held back count as well, each from when it was due.
     pub fn record_corrected(&mut self, nanoseconds: u64, interval_ns: u64) {

@@ -44,6 +44,7 @@ mod latency;
 mod live;
 mod plan;
 mod process;
+mod processes;
 mod report;
 mod results;
 mod run;
@@ -54,6 +55,7 @@ pub mod stats;
 mod target;
 mod timeline;
 mod wire;
+mod workers;
 
 pub use crowd::Crowd;
 pub use error::BenchError;
@@ -66,8 +68,8 @@ pub use plan::{
 };
 pub use process::{CpuTime, Memory, ProcessSampler};
 pub use report::{
-    Errors, GeneratorReport, Limits, LoadReport, Machine, MemoryReport, Outcome, Parameters,
-    Report, SCHEMA, STATUSES, ServerReport, SetupReport, Validity,
+    Errors, GeneratorReport, Histograms, Limits, LoadReport, Machine, MemoryReport, Outcome,
+    Parameters, Report, SCHEMA, STATUSES, ServerReport, SetupReport, Validity, WorkerReport,
 };
 pub use results::{
     ChurnReport, Drift, DriftReport, PhaseReport, ReconnectReport, SlowReport, SpikeReport,

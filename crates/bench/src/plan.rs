@@ -351,6 +351,8 @@ pub struct Plan {
     pub events: Events,
     /// Process whose CPU time and memory are read. Default none.
     pub pid: Option<u32>,
+    /// Further processes of the same server; figures are those of all together. Default none.
+    pub more_pids: Vec<u32>,
 }
 
 impl Plan {
@@ -385,6 +387,7 @@ impl Plan {
             transport: Transport::default(),
             events: Events::default(),
             pid: None,
+            more_pids: Vec::new(),
         }
     }
 
@@ -429,6 +432,11 @@ impl Plan {
             Scenario::Soak(soak) => soak.sample,
             _ => (self.expected_duration() / 120).max(Duration::from_millis(250)),
         }
+    }
+
+    /// All processes of the server that are to be observed.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.pid.iter().chain(&self.more_pids).copied().collect()
     }
 
     /// Why the plan cannot be run, if so: a transport or rooms without Socket.IO, a spike longer

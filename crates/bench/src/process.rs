@@ -1,12 +1,12 @@
 //! CPU time and memory as the operating system counts them (Linux, `/proc`).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::ops::Sub;
 
 /// CPU time in seconds. The system's grain is 0.01 s.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuTime {
     /// In the program.
     pub user: f64,
@@ -33,7 +33,7 @@ impl Sub for CpuTime {
 }
 
 /// Memory of a process in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Resident set.
     pub rss: u64,

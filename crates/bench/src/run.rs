@@ -1,5 +1,7 @@
 //! A run from the first connection to the report.
 
+mod together;
+
 use crate::clock;
 use crate::driver::{
     Churning, Driver, Echo, Fanout, Hold, Ramping, Reconnecting, SlowFanout, Spiking, room,
@@ -7,16 +9,20 @@ use crate::driver::{
 use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::history::{Audience, History};
+use crate::latency::Latency;
 use crate::plan::{CutBy, Pace, Plan, Reconnect, Scenario, Soak};
-use crate::process::{CpuTime, Memory, ProcessSampler, ThreadTime, machine_cpu};
+use crate::process::{CpuTime, Memory, ThreadTime, machine_cpu};
+use crate::processes::Processes;
 use crate::report::{
-    GeneratorReport, Limits, LoadReport, Machine, MemoryReport, Parameters, Report, SCHEMA,
-    ServerReport, SetupReport,
+    GeneratorReport, Histograms, Limits, LoadReport, Machine, MemoryReport, Parameters, Report,
+    SCHEMA, ServerReport, SetupReport,
 };
 use crate::results::{ChurnReport, DriftReport, ReconnectReport, SlowReport, SpikeReport};
 use crate::slope::{self, drift};
+use crate::workers::gate::{Gate, Point};
 use std::io;
 use std::time::Duration;
+use together::Others;
 
 /// How often observers hear of progress.
 const PROGRESS_NS: u64 = 250_000_000;
@@ -81,16 +87,36 @@ pub struct Progress {
 /// [`BenchError`] if no connection could be set up, the server's process cannot be read, or the
 /// generator's own poll fails. Everything that goes wrong later or in part is in the report.
 pub fn run(plan: &Plan, observe: &mut dyn FnMut(&Progress)) -> Result<Report, BenchError> {
-    let server = match plan.pid {
-        None => None,
-        Some(pid) => {
-            Some(ProcessSampler::new(pid).map_err(|error| BenchError::process(pid, error))?)
+    begin(plan, None, observe)
+}
+
+/// The same as one of several processes, which pass the gates of the run together.
+pub(crate) fn run_together(
+    plan: &Plan,
+    gate: &mut dyn Gate,
+    observe: &mut dyn FnMut(&Progress),
+) -> Result<Report, BenchError> {
+    begin(plan, Some(gate), observe)
+}
+
+fn begin<'a>(
+    plan: &'a Plan,
+    gate: Option<&'a mut dyn Gate>,
+    observe: &'a mut dyn FnMut(&Progress),
+) -> Result<Report, BenchError> {
+    let server = match plan.pids() {
+        pids if pids.is_empty() => None,
+        pids => {
+            let server = Processes::new(&pids);
+            Some(server.map_err(|(pid, error)| BenchError::process(pid, error))?)
         }
     };
     let session = Session {
         plan,
         engine: Engine::new(plan, History::new(Audience::Everyone, 0, 0))?,
         server,
+        gate,
+        others: Others::default(),
         machine: Machine::here(),
         observe,
         stage: Stage::Connecting,
@@ -98,6 +124,7 @@ pub fn run(plan: &Plan, observe: &mut dyn FnMut(&Progress)) -> Result<Report, Be
         stage_began: clock::now(),
         reported: 0,
         mortal: false,
+        set_up: Latency::new(),
     };
     session.run()
 }
@@ -105,7 +132,9 @@ pub fn run(plan: &Plan, observe: &mut dyn FnMut(&Progress)) -> Result<Report, Be
 struct Session<'a> {
     plan: &'a Plan,
     engine: Engine,
-    server: Option<ProcessSampler>,
+    server: Option<Processes>,
+    gate: Option<&'a mut dyn Gate>,
+    others: Others,
     machine: Machine,
     observe: &'a mut dyn FnMut(&Progress),
     stage: Stage,
@@ -114,6 +143,8 @@ struct Session<'a> {
     reported: u64,
     /// Whether the server's process may go during the run.
     mortal: bool,
+    /// Of the connections that were set up before the load, or by a ramp.
+    set_up: Latency,
 }
 
 /// All clocks at one moment.
@@ -140,7 +171,9 @@ struct Extras {
 impl Session<'_> {
     fn run(mut self) -> Result<Report, BenchError> {
         let empty = self.memory()?;
+        self.pass(Point::Begin, &mut Hold)?;
         let mut setup = self.connect()?;
+        self.meet()?;
         self.enter(Stage::Settling);
         self.turn_for(&mut Hold, self.plan.settle)?;
         let full = self.memory()?;
@@ -176,6 +209,11 @@ impl Session<'_> {
         desk.timeline.cut(clock::now());
         self.read_server();
         let desk = self.engine.desk();
+        let histograms = Histograms {
+            began: self.began,
+            set_up: self.set_up,
+            late: desk.late.clone(),
+        };
         Ok(Report {
             schema: SCHEMA,
             scenario: self.plan.scenario.name(),
@@ -196,6 +234,8 @@ impl Session<'_> {
             drift: extras.drift,
             churn: extras.churn,
             slow: extras.slow,
+            workers: Vec::new(),
+            histograms,
         })
     }
 
@@ -232,13 +272,14 @@ impl Session<'_> {
             .map(|(after, before)| (after - before).total());
         let ready = self.engine.desk().timeline.connections;
         let setup = self.engine.setup();
+        self.set_up = setup.latency.clone();
         SetupReport {
             ready,
             failed: setup.failed,
             seconds,
             per_second: f64::from(ready) / seconds.max(1e-9),
             server_us_each: cpu.map(|cpu| cpu * 1e6 / f64::from(ready.max(1))),
-            latency: setup.latency.percentiles(),
+            latency: self.set_up.percentiles(),
         }
     }
 
@@ -271,6 +312,8 @@ impl Session<'_> {
             Scenario::Idle | Scenario::Storm { .. } => History::new(Audience::Everyone, 0, 0),
             _ => History::new(Audience::Sender, slots, slots),
         };
+        let strangers = self.others.rooms.len() as u32;
+        self.engine.desk().history.expect_strangers(strangers);
         match plan.scenario {
             Scenario::Idle | Scenario::Storm { reconnect: None } => self.load(&mut Hold),
             Scenario::Storm {
@@ -332,13 +375,17 @@ impl Session<'_> {
         for &index in ready {
             receivers[index as usize] = Some(room(index, self.plan.rooms));
         }
-        let publishers = fanout.rooms();
+        let mut publishers = fanout.rooms();
+        let own = publishers.len();
+        publishers.extend_from_slice(&self.others.rooms);
         let count = publishers.len() as u32;
         let audience = Audience::Rooms {
             receivers,
             publishers,
         };
-        self.engine.desk().history = History::new(audience, connections, count);
+        let history = History::new(audience, connections, count);
+        self.engine.desk().history = history;
+        self.engine.desk().history.expect_others(own);
     }
 
     fn reconnect(
@@ -395,6 +442,8 @@ impl Session<'_> {
 
     /// Warm-up, measurement, drain; the samples around the measurement.
     fn load<D: Driver>(&mut self, driver: &mut D) -> Result<(Sample, Sample), BenchError> {
+        // Who publishes now is heard by all.
+        self.pass(Point::Prepared, &mut Hold)?;
         self.enter(Stage::WarmingUp);
         self.engine.start(driver);
         self.turn_for(driver, self.plan.warmup)?;
@@ -420,6 +469,7 @@ impl Session<'_> {
         let (pings, unrelated) = (desk.pings, desk.unrelated);
 
         self.enter(Stage::Draining);
+        self.settle_accounts(driver)?;
         let deadline = clock::now() + self.plan.drain.as_nanos() as u64;
         // Counting what is missing walks all connections: not more often than needed.
         while clock::now() < deadline && self.engine.desk().history.missing() > 0 {
@@ -569,12 +619,12 @@ impl Session<'_> {
     }
 
     fn memory(&self) -> Result<Option<Memory>, BenchError> {
-        self.ask(ProcessSampler::memory)
+        self.ask(Processes::memory)
     }
 
     fn sample(&self) -> Result<Sample, BenchError> {
         Ok(Sample {
-            server: self.ask(ProcessSampler::cpu)?,
+            server: self.ask(Processes::cpu)?,
             machine: machine_cpu(),
             thread: ThreadTime::now(),
             waited: self.engine.waited(),
@@ -582,7 +632,7 @@ impl Session<'_> {
         })
     }
 
-    fn ask<T>(&self, what: fn(&ProcessSampler) -> io::Result<T>) -> Result<Option<T>, BenchError> {
+    fn ask<T>(&self, what: fn(&Processes) -> io::Result<T>) -> Result<Option<T>, BenchError> {
         match self.server.as_ref().map(what).transpose() {
             Err(_) if self.mortal => Ok(None),
             answer => answer.map_err(|error| self.gone(error)),

@@ -2,11 +2,16 @@
 
 mod support;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sockeye_bench::Floor;
 use sockeye_websocket::handshake::{AcceptOptions, accept, read_request};
 use sockeye_websocket::{Event, Input, Limits, Reader, Role, text_frame};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use support::server::Server;
 use support::{Finished, TempFile, sockeye};
 
@@ -135,6 +140,106 @@ fn the_page_is_written_or_the_run_does_not_begin() {
 }
 
 #[test]
+fn processes_share_the_load() {
+    let server = Server::start(&[]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let report = undisturbed("rate", &url, &format!("{SHORT} --rate 100 --workers 3"));
+    assert_eq!(report["setup"]["ready"], 10);
+    assert_eq!(report["workers"].as_array().expect("a list").len(), 3);
+    let sum: u64 = report["workers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|worker| worker["received"].as_u64().expect("a count"))
+        .sum();
+    assert_eq!(report["load"]["received"], sum);
+    assert_eq!(report["setup"]["latency"]["count"], 10);
+    let ticks = report["timeline"].as_array().expect("a list");
+    assert!(
+        ticks.iter().any(|tick| tick["connections"] == 10),
+        "{report:#}"
+    );
+
+    let faults = bench(
+        "rate",
+        &forgetful_server(),
+        &format!("{SHORT} --rate 500 --workers 2"),
+    );
+    assert_eq!(faults.status, 4, "{faults:?}");
+    let nobody = bench(
+        "echo",
+        "http://127.0.0.1:9",
+        &format!("{SHORT} --workers 2"),
+    );
+    assert_eq!(nobody.status, 3, "{nobody:?}");
+}
+
+#[test]
+fn a_broadcast_between_processes_is_checked() {
+    let floor = Floor::bind(([127, 0, 0, 1], 0).into(), false).expect("a free port");
+    let url = format!("http://{}", floor.local_addr().expect("bound"));
+    let stop = floor.stopper();
+    let server = std::thread::spawn(move || floor.run());
+    let flags = format!("{SHORT} --publishers 2 --rate 100 --workers 3");
+    let report = undisturbed("fanout", &url, &flags);
+    let sent = report["load"]["sent"].as_u64().expect("a count");
+    let all = report["load"]["latency"]["count"]
+        .as_u64()
+        .expect("a count");
+    assert!(
+        sent > 0 && all > sent && all.is_multiple_of(10),
+        "{report:#}"
+    );
+    stop.stop().expect("a floor that stops");
+    server.join().expect("no panic").expect("no error");
+
+    // Two publishers in two processes; the last connection is in the second one.
+    let (url, wrong) = faulty_room();
+    let flags = format!("{SHORT} --publishers 2 --rate 100 --workers 2 --json");
+    let done = bench("fanout", &url, &flags);
+    let report: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!(done.status, 4, "{report:#}");
+    let (lost, doubled) = (wrong.lost.load(Relaxed), wrong.doubled.load(Relaxed));
+    assert!(lost > 0 && doubled > 0);
+    assert_eq!(report["faults"]["lost"], lost, "{report:#}");
+    assert_eq!(report["faults"]["duplicated"], doubled, "{report:#}");
+    assert_eq!(report["faults"]["corrupt"], 0, "{report:#}");
+}
+
+#[test]
+fn a_process_that_dies_is_an_error() {
+    let server = Server::start(&[]);
+    let line = format!(
+        "bench rate --url http://127.0.0.1:{} --connections 4 --duration 1s --workers 2 --json",
+        server.port
+    );
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let leader = support::command(&arguments, &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let children = format!("/proc/{0}/task/{0}/children", leader.id());
+    let victim = loop {
+        let children = std::fs::read_to_string(&children).expect("a running leader");
+        let pids: Vec<i32> = children
+            .split_ascii_whitespace()
+            .map(|pid| pid.parse().expect("a number"))
+            .collect();
+        if let [_, second] = pids[..] {
+            break Pid::from_raw(second).expect("above zero");
+        }
+        std::thread::yield_now();
+    };
+    kill_process(victim, Signal::KILL).expect("it runs");
+    let output = leader.wait_with_output().expect("an end");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(5), "{report:#}");
+    assert_eq!(report["errors"]["workers"], 1, "{report:#}");
+    assert_eq!(report["setup"]["ready"], 2, "the other one went on");
+}
+
+#[test]
 fn help_teaches() {
     let general = sockeye(&["bench", "--help"], &[]);
     assert_eq!(general.status, 0);
@@ -165,7 +270,72 @@ fn forgetful_server() -> String {
     url
 }
 
-fn forget(mut stream: TcpStream) -> Option<()> {
+#[derive(Default)]
+struct Wrong {
+    lost: AtomicU64,
+    doubled: AtomicU64,
+}
+
+/// A Socket.IO server that sends every broadcast to all, but each fifth not to the connection that
+/// came last, and each seventh twice to the one that came first.
+fn faulty_room() -> (String, Arc<Wrong>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let wrong = Arc::new(Wrong::default());
+    let shared = wrong.clone();
+    let members: Arc<Mutex<(u64, Vec<TcpStream>)>> = Arc::default();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let writer = stream.try_clone().expect("a descriptor");
+            let (members, wrong) = (members.clone(), shared.clone());
+            std::thread::spawn(move || {
+                converse(stream, |kind, text| {
+                    let mut members = members.lock().expect("no panic");
+                    let (number, streams) = &mut *members;
+                    if kind == "40" {
+                        streams.push(writer.try_clone().expect("a descriptor"));
+                        return Some("40{\"sid\":\"y\"}".to_owned());
+                    }
+                    *number += 1;
+                    let frame = text_frame(text);
+                    let last = streams.len() - 1;
+                    for (index, mut stream) in streams.iter().enumerate() {
+                        if index == last && *number % 5 == 0 {
+                            wrong.lost.fetch_add(1, Relaxed);
+                            continue;
+                        }
+                        // Who has gone gets nothing.
+                        let _ = stream.write_all(&frame);
+                        if index == 0 && *number % 7 == 0 {
+                            wrong.doubled.fetch_add(1, Relaxed);
+                            let _ = stream.write_all(&frame);
+                        }
+                    }
+                    None
+                })
+            });
+        }
+    });
+    (url, wrong)
+}
+
+fn forget(stream: TcpStream) -> Option<()> {
+    let mut number = 0;
+    converse(stream, |kind, text| {
+        if kind == "40" {
+            return Some("40{\"sid\":\"y\"}".to_owned());
+        }
+        number += 1;
+        let answer = || text.replacen("42", "43", 1).replacen("\"echo\",", "", 1);
+        (number % 3 != 0).then(answer)
+    })
+}
+
+/// Speaks with one client: `answer` has the kind of each packet and its text.
+fn converse(
+    mut stream: TcpStream,
+    mut answer: impl FnMut(&str, &str) -> Option<String>,
+) -> Option<()> {
     let mut head = Vec::new();
     let request = loop {
         let mut byte = [0];
@@ -177,31 +347,25 @@ fn forget(mut stream: TcpStream) -> Option<()> {
     };
     let (method, version, headers) = (request.method(), request.version(), request.headers());
     let accepted = accept(method, version, headers, &AcceptOptions::default());
-    let mut answer = Vec::new();
+    let mut greeting = Vec::new();
     accepted
         .expect("a valid upgrade")
-        .write_response(&mut answer);
-    answer.extend_from_slice(&text_frame("0{\"sid\":\"x\",\"pingInterval\":25000}"));
-    stream.write_all(&answer).ok()?;
+        .write_response(&mut greeting);
+    greeting.extend_from_slice(&text_frame("0{\"sid\":\"x\",\"pingInterval\":25000}"));
+    stream.write_all(&greeting).ok()?;
     let (mut reader, limits) = (Reader::new(Role::Server, None), Limits::default());
-    let (mut buffer, mut number) = (vec![0; 65_536], 0);
+    let mut buffer = vec![0; 65_536];
     loop {
         let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
         let mut input = Input::new(&mut buffer[..count]);
         while let Some(event) = reader.next(&limits, &mut input).expect("valid frames") {
             let Event::Text(text) = event else { continue };
-            let reply = match &text[..2] {
-                "40" => "40{\"sid\":\"y\"}".to_owned(),
-                "42" => {
-                    number += 1;
-                    if number % 3 == 0 {
-                        continue;
-                    }
-                    text.replacen("42", "43", 1).replacen("\"echo\",", "", 1)
-                }
-                _ => continue,
-            };
-            stream.write_all(&text_frame(&reply)).ok()?;
+            if !matches!(&text[..2], "40" | "42") {
+                continue;
+            }
+            if let Some(reply) = answer(&text[..2], &text) {
+                stream.write_all(&text_frame(&reply)).ok()?;
+            }
         }
     }
 }

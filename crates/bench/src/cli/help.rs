@@ -27,7 +27,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &["connections", "payload", "handshakes", "sources", "workers"],
     ),
     ("Time", &["warmup", "duration", "settle"]),
-    ("Output", &["pid", "json", "html", "quiet", "help"]),
+    ("Output", &["pid", "tree", "json", "html", "quiet", "help"]),
 ];
 
 /// What is to be known of a scenario beyond its line in the list.

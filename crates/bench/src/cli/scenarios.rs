@@ -236,7 +236,7 @@ impl Values {
         let window = self.number("window")?.unwrap_or(1);
         let rate = self.rate("rate")?;
         let pace = rate.map_or(Pace::Window(window), Pace::PerSecond);
-        let publishers = self.number("publishers")?.unwrap_or(1);
+        let publishers = self.number::<u32>("publishers")?.unwrap_or(1).max(1);
         Ok(match name {
             "idle" => Scenario::Idle,
             "storm" => Scenario::Storm {

@@ -37,6 +37,10 @@ pub(crate) struct Desk {
     pub(crate) orders: Vec<Order>,
     pub(crate) steps: Vec<Step>,
     pub(crate) history: History,
+    /// Publishers of other processes that are numbered before those of this one.
+    pub(crate) first: u32,
+    /// Publishers of this process; counted only where there are others.
+    pub(crate) own: u32,
     pub(crate) timeline: Timeline,
     /// Set while the load is on.
     pub(crate) sending: bool,
@@ -67,6 +71,8 @@ impl Desk {
             orders: Vec::new(),
             steps: Vec::new(),
             history,
+            first: 0,
+            own: 0,
             timeline,
             sending: false,
             counting: false,
@@ -86,7 +92,7 @@ impl Desk {
 
     /// Orders the next message of a publisher.
     pub(crate) fn send(&mut self, connection: u32, publisher: u32, mut stamp: Stamp) {
-        stamp.publisher = publisher;
+        stamp.publisher = self.first + publisher;
         stamp.sequence = self.history.publish(publisher);
         self.sent += u64::from(self.counting);
         self.timeline.sent();
@@ -123,9 +129,20 @@ impl Desk {
         self.timeline.enter_phase(self.now, name);
     }
 
-    /// Judges and counts an arrival; whether it is a delivery.
-    pub(crate) fn accept(&mut self, receiver: u32, stamp: &Stamp) -> bool {
+    /// The number by which this process knows a publisher: its own come first.
+    fn known_as(&self, publisher: u32) -> u32 {
+        match publisher.checked_sub(self.first) {
+            None => self.own + publisher,
+            Some(own) if own < self.own => own,
+            Some(_) => publisher,
+        }
+    }
+
+    /// Judges and counts an arrival; whether it is a delivery. Its stamp then has the number by
+    /// which this process knows the publisher.
+    pub(crate) fn accept(&mut self, receiver: u32, stamp: &mut Stamp) -> bool {
         self.last_arrival = self.now;
+        stamp.publisher = self.known_as(stamp.publisher);
         if !self
             .history
             .receive(receiver, stamp.publisher, stamp.sequence)
@@ -147,5 +164,24 @@ impl Desk {
 
     pub(crate) fn is_slow(&self, receiver: u32) -> bool {
         self.slow.get(receiver as usize).copied().unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Audience;
+    use std::time::Duration;
+
+    #[test]
+    fn every_publisher_has_one_number_and_the_own_come_first() {
+        let history = History::new(Audience::Everyone, 0, 0);
+        let mut desk = Desk::new(history, Timeline::new(0, Duration::from_secs(1)));
+        let known = |desk: &Desk| (0..6).map(|p| desk.known_as(p)).collect::<Vec<_>>();
+        assert_eq!(known(&desk), [0, 1, 2, 3, 4, 5], "alone");
+        (desk.first, desk.own) = (2, 3);
+        assert_eq!(known(&desk), [3, 4, 0, 1, 2, 5]);
+        (desk.first, desk.own) = (2, 0);
+        assert_eq!(known(&desk), [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -30,10 +30,10 @@ struct Followed {
 }
 
 impl Fanout {
-    /// Some of the `ready` connections publish, all in the same room receive; rooms are taken in
+    /// The first `publishers` of the `ready` connections publish, all in the same room receive; rooms are taken in
     /// turn by number. Without rooms there is one.
     pub(crate) fn new(ready: &[u32], publishers: u32, rooms: u32, pace: Pace) -> Self {
-        let publishers = ready[..ready.len().min(publishers.max(1) as usize)].to_vec();
+        let publishers = ready[..ready.len().min(publishers as usize)].to_vec();
         let mut receivers = vec![0; rooms.max(1) as usize];
         for &index in ready {
             receivers[room(index, rooms) as usize] += 1;
@@ -87,6 +87,8 @@ impl Driver for Fanout {
                     }
                 }
             }
+            // All may publish in other processes.
+            Pace::PerSecond(_) if self.publishers.is_empty() => {}
             Pace::PerSecond(rate) => self.schedule = Some(Schedule::new(rate, desk.now)),
         }
     }
@@ -96,7 +98,10 @@ impl Driver for Fanout {
             return;
         }
         let publisher = stamp.publisher as usize;
-        let followed = &mut self.followed[publisher];
+        // Others publish in other processes.
+        let Some(followed) = self.followed.get_mut(publisher) else {
+            return;
+        };
         let Some(index) = stamp.sequence.checked_sub(followed.first) else {
             return;
         };

@@ -181,8 +181,8 @@ impl Core {
     fn text<D: Driver>(&mut self, index: u32, text: &[u8], driver: &mut D) {
         let phase = self.connections[index as usize].phase;
         match (self.wire.read(text), phase) {
-            (Incoming::Message(stamp), Phase::Ready) => {
-                if self.desk.accept(index, &stamp) {
+            (Incoming::Message(mut stamp), Phase::Ready) => {
+                if self.desk.accept(index, &mut stamp) {
                     driver.message(index, stamp, &mut self.desk);
                 }
             }

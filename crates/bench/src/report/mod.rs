@@ -23,7 +23,8 @@ use crate::results::{
     ChurnReport, DriftReport, PhaseReport, ReconnectReport, SlowReport, SpikeReport,
 };
 use crate::timeline::Tick;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::ops::Add;
 
 /// Version of the JSON of a [`Report`]. It grows when a member is taken away or changes its meaning;
 /// new members do not count.
@@ -70,6 +71,39 @@ pub struct Report {
     pub churn: Option<ChurnReport>,
     /// Slow readers.
     pub slow: Option<SlowReport>,
+    /// Each process of the generator, if there were several.
+    pub workers: Vec<WorkerReport>,
+    /// Distributions that the members above give as percentiles.
+    #[serde(skip)]
+    pub histograms: Histograms,
+}
+
+/// Distributions of a run beside that of its messages.
+#[derive(Debug, Clone, Default)]
+pub struct Histograms {
+    /// When the run began, of [`crate::clock::now`].
+    pub began: u64,
+    /// Of [`SetupReport::latency`].
+    pub set_up: Latency,
+    /// Of [`GeneratorReport::late`].
+    pub late: Latency,
+}
+
+/// One of several processes of the generator.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct WorkerReport {
+    /// Connections that it was to set up.
+    pub connections: u32,
+    /// Those that became ready.
+    pub ready: u32,
+    /// Messages delivered to it in the measurement.
+    pub received: u64,
+    /// Its CPU time over wall time.
+    pub cores: f64,
+    /// Share of the time in which it was ready to run and was not let.
+    pub waiting: f64,
+    /// What of it limited the result.
+    pub limits: Limits,
 }
 
 /// Setting up, from the first TCP connection to the last namespace and room joined.
@@ -90,7 +124,7 @@ pub struct SetupReport {
 }
 
 /// Memory of the server.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryReport {
     /// Before the first connection.
     pub empty: Memory,
@@ -172,7 +206,7 @@ pub struct GeneratorReport {
 }
 
 /// Connections that went wrong.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors {
     /// TCP connections that failed.
     pub connect: u64,
@@ -186,22 +220,42 @@ pub struct Errors {
     pub closed: u64,
     /// Given up in the handshake.
     pub unfinished: u64,
+    /// Processes of the generator that ended without a result.
+    #[serde(default)]
+    pub workers: u64,
+}
+
+impl Add for Errors {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            connect: self.connect + more.connect,
+            refused: self.refused + more.refused,
+            last_status: more.last_status.or(self.last_status),
+            protocol: self.protocol + more.protocol,
+            closed: self.closed + more.closed,
+            unfinished: self.unfinished + more.unfinished,
+            workers: self.workers + more.workers,
+        }
+    }
 }
 
 impl Errors {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.connect + self.refused + self.protocol + self.closed + self.unfinished
+        self.kinds().iter().map(|(_, count)| count).sum()
     }
 
     /// Each kind with its count.
-    pub fn kinds(&self) -> [(&'static str, u64); 5] {
+    pub fn kinds(&self) -> [(&'static str, u64); 6] {
         [
             ("not connected", self.connect),
             ("refused", self.refused),
             ("protocol violated", self.protocol),
             ("closed by the server", self.closed),
             ("given up in the handshake", self.unfinished),
+            ("lost with a worker", self.workers),
         ]
     }
 }

@@ -166,6 +166,18 @@ pub(super) fn sample() -> Report {
             received: 500,
             missing: 9_500,
         }),
+        workers: vec![WorkerReport {
+            connections: 1000,
+            ready: 998,
+            received: 99_800,
+            cores: 0.95,
+            waiting: 0.02,
+            limits: Limits {
+                busy: true,
+                ..Limits::default()
+            },
+        }],
+        histograms: Histograms::default(),
     }
 }
 

@@ -298,6 +298,12 @@ impl Report {
             _ => format!(", {:.2} µs per delivery", generator.us_each),
         };
         page.line("CPU", &format!("{:.2} cores{each}", generator.cores));
+        if !self.workers.is_empty() {
+            let each = self.workers.iter();
+            let each: Vec<String> = each.map(|one| format!("{:.2}", one.cores)).collect();
+            let text = format!("{} cores in {} processes", each.join(", "), each.len());
+            page.line("by process", &text);
+        }
         page.line(
             "not let run",
             &format!("{:.1} % of the time", generator.waiting * 100.0),

@@ -386,6 +386,9 @@ mod tests {
     }
 
     proptest! {
+        // Histograms are large.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_distribution_never_falls(values in proptest::collection::vec(1u64..1 << 40, 1..400)) {
             let mut latency = Latency::new();

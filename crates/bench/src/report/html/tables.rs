@@ -256,29 +256,30 @@ impl Report {
             "arrived at a receiver that should not have it",
             "arrived damaged, or without ever having been published",
         ];
-        const ERRORS: [&str; 5] = [
+        const ERRORS: [&str; 6] = [
             "the TCP connection failed",
             "the server said no in the handshake, or closed",
             "the server did not speak the protocol",
             "the server closed a connection that was ready",
             "the server did not finish the handshake in time",
+            "a process of the generator ended without a result",
         ];
         out.push_str("<h2>Faults and errors</h2>\n");
-        let rows = |kinds: [(&str, u64); 5], meanings: [&str; 5]| -> Vec<Vec<String>> {
-            let both = kinds.into_iter().zip(meanings);
-            both.map(|((name, count), meaning)| vec![format!("{name}: {meaning}"), grouped(count)])
+        let rows = |kinds: &[(&str, u64)], meanings: &[&str]| -> Vec<Vec<String>> {
+            let both = kinds.iter().zip(meanings);
+            both.map(|((name, count), meaning)| vec![format!("{name}: {meaning}"), grouped(*count)])
                 .collect()
         };
         out.push_str("<div class=\"pair\">");
         grid(
             out,
             &["faults of delivery", "count"],
-            &rows(self.faults.kinds(), FAULTS),
+            &rows(&self.faults.kinds(), &FAULTS),
         );
         grid(
             out,
             &["errors of connections", "count"],
-            &rows(self.errors.kinds(), ERRORS),
+            &rows(&self.errors.kinds(), &ERRORS),
         );
         out.push_str("</div>\n");
         if let Some(status) = self.errors.last_status {
@@ -303,6 +304,11 @@ impl Report {
                 format!("{:.1} % of the time; limit 10 %", generator.waiting * 100.0),
             ),
         ];
+        if !self.workers.is_empty() {
+            let each = self.workers.iter();
+            let each: Vec<String> = each.map(|one| format!("{:.2}", one.cores)).collect();
+            rows.push(("CPU of each process", format!("{} cores", each.join(", "))));
+        }
         if generator.late.count > 0 {
             rows.push((
                 "sent late, p99",
