@@ -220,35 +220,31 @@ pub(super) fn scan_elements(bytes: &[u8], at: usize, limits: &Limits) -> Result<
     }
 }
 
-const WORD: usize = size_of::<u64>();
-const ONES: u64 = u64::MAX / 255;
-const HIGHS: u64 = ONES << 7;
+/// Bytes that are judged at once: what the smallest vector registers hold.
+const LANE: usize = 16;
+
+/// Whether a byte ends the plain part of a string: a quote, a backslash or a control character.
+const fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
 
 /// The first quote, backslash or control character at or behind `at`, or the end.
 fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
     let Some(rest) = bytes.get(at..) else {
         return bytes.len();
     };
-    let (words, _) = rest.as_chunks::<WORD>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let slash = word ^ (ONES * u64::from(b'\\'));
-        // For each byte the high bit tells: below 0x20, equal to the quote, to the backslash. A
-        // borrow can only mark bytes above the first hit, and bytes from 0x80 on are masked out.
-        let found = (word.wrapping_sub(ONES * 0x20) & !word)
-            | (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash);
-        let found = found & HIGHS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+    let (lanes, _) = rest.as_chunks::<LANE>();
+    for lane in lanes {
+        // Without a branch, so that the compiler makes a few vector instructions of it.
+        let special = lane
+            .iter()
+            .fold(0, |found, &byte| found | u8::from(is_special(byte)));
+        if special != 0 {
+            break;
         }
-        at += WORD;
+        at += LANE;
     }
-    while bytes
-        .get(at)
-        .is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-    {
+    while bytes.get(at).is_some_and(|&byte| !is_special(byte)) {
         at += 1;
     }
     at

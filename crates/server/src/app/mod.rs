@@ -107,6 +107,7 @@ fn builder(config: &Config) -> ServerBuilder {
         transports.push(Transport::WebSocket);
     }
     let mut builder = Server::builder()
+        .release_memory(release_memory)
         .path(&config.path)
         .workers(config.workers)
         .transports(&transports)
@@ -192,4 +193,11 @@ fn recovery(config: &Config) -> Option<Recovery> {
     recovery.skip_middlewares = wanted.skip_middlewares;
     recovery.store = store;
     Some(recovery)
+}
+
+/// Lets mimalloc give back what it holds free.
+#[allow(unsafe_code, reason = "the allocator offers this as a C function only")]
+fn release_memory() {
+    // SAFETY: `mi_collect` may be called on any thread at any time.
+    unsafe { libmimalloc_sys::mi_collect(false) }
 }

@@ -27,7 +27,7 @@ async fn main() -> std::io::Result<()> {
     let options = Options::from_env();
     let listener = std::net::TcpListener::bind(("127.0.0.1", options.port))?;
     let port = listener.local_addr()?.port();
-    let server = options.builder().build();
+    let server = options.builder().release_memory(release_memory).build();
     raw::websocket_echo(&server);
     match options.profile {
         Profile::EngineClient => raw::engine_client(&server),
@@ -50,6 +50,13 @@ async fn main() -> std::io::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Lets mimalloc give back what it holds free.
+#[allow(unsafe_code, reason = "the allocator offers this as a C function only")]
+fn release_memory() {
+    // SAFETY: `mi_collect` may be called on any thread at any time.
+    unsafe { libmimalloc_sys::mi_collect(false) }
 }
 
 /// `/fixture/health` and `/fixture/stats`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::server::ServerInner;
 use crate::worker::Worker;
+use crate::worker::release::Release;
 
 /// Runs the turns of `worker` until the server is gone.
 ///
@@ -16,6 +17,7 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
     let sleep = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(sleep);
     let mut armed = u64::MAX;
+    let mut release = Release::default();
     loop {
         tokio::select! {
             biased;
@@ -43,7 +45,13 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             worker.pump(&server);
         }
         // Asked at the end: what ran in between may have armed deadlines before all others.
-        let next = worker.state.lock().next_tick().unwrap_or(u64::MAX);
+        release.run(now, &server);
+        let next = {
+            let mut shard = worker.state.lock();
+            let release = release.note(shard.stats(), now, &server);
+            let tick = shard.next_tick();
+            tick.into_iter().chain(release).min().unwrap_or(u64::MAX)
+        };
         worker.armed.store(next, Ordering::Relaxed);
         if next != armed {
             armed = next;

@@ -7,6 +7,7 @@
 mod driver;
 mod flush;
 mod link;
+mod release;
 mod websocket;
 
 use std::cell::Cell;

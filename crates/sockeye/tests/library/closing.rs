@@ -198,3 +198,25 @@ async fn a_close_does_not_wait_long_for_a_polling_client_that_is_gone() {
     assert!(begun.elapsed() < Duration::from_secs(20));
     assert_eq!(running.server.gauges().await.sessions, 0);
 }
+
+#[tokio::test]
+async fn memory_is_given_back_after_a_herd_has_gone() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let builder = Server::builder().workers(1).release_memory(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        panic!("the application's own fault");
+    });
+    let running = Running::with(builder, |_| {});
+    drop(running.connect().await);
+    let mut herd = Vec::new();
+    for _ in 0..260 {
+        herd.push(running.connect().await);
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+    drop(herd);
+    let released = async || calls.load(Ordering::SeqCst) == 1;
+    crate::support::eventually("memory is given back", released).await;
+    // Nobody notices that it panicked.
+    running.connect().await;
+}
