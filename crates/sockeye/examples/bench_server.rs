@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use sockeye::{Auth, ConnectError, Data, DeflateOptions, NoAck, Server, Socket};
+use sockeye::{Args, Auth, ConnectError, Data, DeflateOptions, NoAck, Server, Socket};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,7 +19,9 @@ const ROOM: &str = "bench";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let port: u16 = number("PORT").ok_or_else(|| std::io::Error::other("PORT is required"))?;
-    let mut builder = Server::builder().workers(number("BENCH_WORKERS").unwrap_or(1));
+    let mut builder = Server::builder()
+        .release_memory(release_memory)
+        .workers(number("BENCH_WORKERS").unwrap_or(1));
     if number("BENCH_DEFLATE") == Some(1u8) {
         builder = builder.per_message_deflate(DeflateOptions::default());
     }
@@ -55,7 +57,7 @@ fn install(server: &Server) {
             false => Err(ConnectError::new("unauthorized")),
         },
     );
-    root.on("echo", async |Data(text): Data<String>| text);
+    root.on("echo", async |args: Args| args);
     root.on("join", async |socket: Socket, Data(room): Data<String>| {
         socket.join(room).await
     });
@@ -73,6 +75,13 @@ fn install(server: &Server) {
             NoAck
         },
     );
+}
+
+/// Lets mimalloc give back what it holds free.
+#[allow(unsafe_code, reason = "the allocator offers this as a C function only")]
+fn release_memory() {
+    // SAFETY: `mi_collect` may be called on any thread at any time.
+    unsafe { libmimalloc_sys::mi_collect(false) }
 }
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
