@@ -1,6 +1,8 @@
 """The workspace is laid out as ARCHITECTURE.md says."""
 
 import json
+import os
+import re
 import subprocess
 import tomllib
 import unittest
@@ -28,6 +30,12 @@ IO_CRATES = {"tokio", "hyper", "hyper-util", "mio", "async-std", "smol", "future
 def metadata():
     command = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
     return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
+
+
+def packaged(name):
+    """The files of the package of a crate."""
+    command = ["cargo", "package", "--list", "--allow-dirty", "-p", name]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 class Manifests(unittest.TestCase):
@@ -68,6 +76,27 @@ class Manifests(unittest.TestCase):
         command = ["cargo", "metadata", "--locked", "--format-version", "1"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_what_a_crate_embeds_is_in_its_package(self):
+        embedded = re.compile(r'include_(?:str|bytes)!\("([^"]+)"\)')
+        found = 0
+        for package in self.packages.values():
+            folder = Path(package["manifest_path"]).parent
+            listed = None
+            for source in folder.glob("src/**/*.rs"):
+                # The front page is checked by doc tests, which run in the repository only.
+                text = re.sub(r"#\[cfg\(doctest\)\]\n#\[doc = include_str.*", "", source.read_text(encoding="utf-8"))
+                for target in embedded.findall(text):
+                    listed = listed or packaged(package["name"])
+                    path = os.path.relpath(os.path.normpath(source.parent / target), folder)
+                    with self.subTest(package=package["name"], path=path):
+                        self.assertIn(path, listed)
+                    found += 1
+        self.assertGreater(found, 3)
+
+    def test_the_playground_has_the_client_of_clients_js(self):
+        served = ROOT / "crates/server/assets/playground/sockeye.js"
+        self.assertEqual(served.resolve(), ROOT / "clients/js/sockeye.js", "a link: there is one client")
 
 
 if __name__ == "__main__":

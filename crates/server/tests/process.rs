@@ -44,6 +44,24 @@ fn without_a_page_nobody_is_sent_to_it() {
 }
 
 #[test]
+fn the_page_asks_where_the_server_answers() {
+    let server = Server::start(&["--path", "/live"]);
+    let page = String::from_utf8(server.get("/").body).expect("UTF-8");
+    let path = page
+        .split(r#"<meta name="sockeye-path" content=""#)
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("the path");
+    assert_eq!(path, "/live/");
+    let open = server.get(&format!("{path}?EIO=4&transport=polling"));
+    assert_eq!(open.status, 200, "{}", open.head);
+    assert_eq!(
+        server.get("/socket.io/?EIO=4&transport=polling").status,
+        404
+    );
+}
+
+#[test]
 fn pages_come_with_their_type_and_nothing_from_elsewhere() {
     let server = Server::start(&[]);
     let page = server.get("/");

@@ -43,6 +43,56 @@ fn welcome_is_the_first_event_and_names_the_node() {
 }
 
 #[test]
+fn a_room_with_many_members_is_told_of_by_their_number() {
+    let server = Server::start(&["--workers", "2", "--max-listed-members", "2"]);
+    let mut clients: Vec<Client> = (0..4).map(|_| client(&server)).collect();
+    let join = json!(["join", "hall"]);
+    for (n, client) in clients.iter_mut().enumerate() {
+        let answer = client.call(join.clone());
+        let listed = answer["members"].as_array().expect("members").len();
+        let expected = match n {
+            0 | 1 => (n + 1, Value::Null),
+            _ => (0, json!(n + 1)),
+        };
+        assert_eq!((listed, answer["count"].clone()), expected, "{answer}");
+    }
+    let second = clients[1].id.clone();
+    assert_eq!(clients[0].expect("member:joined")["id"], second.as_str());
+    // Several changes may be told at once; the last of them is the truth.
+    let until = |client: &mut Client, count: usize, listed: bool| {
+        let event = json!({"room": "hall", "count": count, "listed": listed});
+        while client.expect("room:count") != event {}
+    };
+    for client in &mut clients {
+        until(client, 4, false);
+    }
+    let answer = clients[0].call(json!(["members", "hall"]));
+    assert_eq!(answer, json!({"room": "hall", "members": [], "count": 4}));
+    assert_eq!(
+        clients[0].call(json!(["publish", "hall", "x"]))["delivered"],
+        3
+    );
+    for client in &mut clients[1..] {
+        client.expect("message");
+    }
+    drop(clients.pop());
+    clients[2].call(json!(["leave", "hall"]));
+    for client in &mut clients[..2] {
+        until(client, 2, true);
+    }
+    let answer = clients[0].call(json!(["members", "hall"]));
+    assert_eq!(answer["members"].as_array().map(Vec::len), Some(2));
+    assert_eq!(answer["count"], Value::Null);
+    // And each of them by name again.
+    clients[1].call(json!(["leave", "hall"]));
+    let left = clients[0].expect("member:left");
+    assert_eq!(
+        (&left["id"], &left["reason"]),
+        (&json!(second), &json!("leave"))
+    );
+}
+
+#[test]
 fn members_come_talk_and_go() {
     let server = Server::start(&["--workers", "2"]);
     let (mut ada, mut ben) = (client(&server), client(&server));

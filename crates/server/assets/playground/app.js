@@ -12,6 +12,7 @@ const SEND_TIMEOUT = 60_000; // ms; a message may wait that long for the connect
  * @typedef {object} Room
  * @property {string} name
  * @property {Map<string, string>} members Names by id.
+ * @property {number | null} count How many there are, where the server lists them no more.
  * @property {boolean} fresh Whether the list was confirmed since the connection was made.
  * @property {(() => void)[] | null} early Member events that arrived while `join` was being answered.
  * @property {HTMLElement} log
@@ -80,7 +81,8 @@ function roomInAddress() {
 
 // ---- state ----------------------------------------------------------------------------------------
 
-const socket = connect(undefined, { autoConnect: false });
+const path = /** @type {HTMLMetaElement | null} */ (document.querySelector("meta[name=sockeye-path]"))?.content;
+const socket = connect(undefined, { autoConnect: false, path });
 /** @type {Map<string, Room>} */
 const rooms = new Map();
 /** @type {Room | null} */
@@ -217,7 +219,7 @@ function addRoom(name) {
   const known = rooms.get(name);
   if (known) return known;
   /** @type {Room} */
-  const room = { name, members: new Map(), fresh: false, early: null, log: newLog(name), follow: true, unread: 0, draft: "" };
+  const room = { name, members: new Map(), count: null, fresh: false, early: null, log: newLog(name), follow: true, unread: 0, draft: "" };
   room.log.addEventListener("scroll", () => {
     room.follow = isAtEnd(room.log);
     if (room.follow) $("newer").hidden = true;
@@ -235,9 +237,9 @@ async function enter(room) {
   const early = (room.early = /** @type {(() => void)[]} */ ([]));
   const connection = socket.id;
   try {
-    const { members } = await socket.request("join", [room.name, { name: myName }]);
+    const answer = await socket.request("join", [room.name, { name: myName }]);
     if (connection !== socket.id || rooms.get(room.name) !== room) return;
-    room.members = new Map(members.map((/** @type {Member} */ { id, name }) => [id, String(name ?? "")]));
+    setMembers(room, answer);
     room.fresh = true;
     if (room.early === early) room.early = null;
     for (const apply of early) apply();
@@ -252,6 +254,15 @@ async function enter(room) {
   }
   render();
 }
+
+/** Takes over what the server says of who is there. @param {Room} room @param {any} answer */
+function setMembers(room, answer) {
+  room.count = answer.count ?? null;
+  room.members = new Map(answer.members.map((/** @type {Member} */ { id, name }) => [id, String(name ?? "")]));
+}
+
+/** How many are in a room, as far as is known. @param {Room} room */
+const sizeOf = (room) => room.count ?? room.members.size;
 
 /** @param {Room} room */
 function forget(room) {
@@ -362,6 +373,23 @@ socket.on("member:left", (event) => onMember(event, (room, id, name) => {
   if (!room.members.delete(id)) return;
   tell(room, isolated(shown(name, id)), DEPARTURES.get(event.reason) ?? ` left (${event.reason})`);
 }));
+
+/** A room with many members is told of by their number; when they are few again, the list is asked for. */
+socket.on("room:count", async (event) => {
+  const room = rooms.get(event?.room);
+  if (!room) return;
+  room.count = Number(event.count);
+  room.members.clear();
+  if (event.listed) {
+    const early = (room.early = /** @type {(() => void)[]} */ ([]));
+    const answer = await socket.request("members", [room.name]).catch(() => null);
+    if (room.early !== early) return;
+    room.early = null;
+    if (answer) setMembers(room, answer);
+    for (const apply of early) apply();
+  }
+  render();
+});
 
 // ---- the connection -------------------------------------------------------------------------------
 
@@ -488,7 +516,7 @@ function renderRooms() {
     if (room.unread > 0) {
       button.append(element("span", "unread", String(room.unread), element("span", "hidden", " unread")));
     } else if (room.fresh) {
-      button.append(element("span", "count", String(room.members.size), element("span", "hidden", " members")));
+      button.append(element("span", "count", String(sizeOf(room)), element("span", "hidden", " members")));
     }
     return element("li", "", button);
   });
@@ -525,10 +553,11 @@ function renderPeople() {
     return item;
   }));
   $("people").classList.toggle("stale", !active.fresh);
-  write($("people-title"), active.fresh ? `Here now: ${members.length}` : "Here before");
+  write($("people-title"), active.fresh ? `Here now: ${sizeOf(active)}` : "Here before");
   write($("people-note"), !active.fresh ? "The list returns with the connection."
+    : active.count !== null ? "Too many to be listed."
     : members.length === 1 ? "Only you. Open a second window for company." : "");
-  write($("people-toggle"), active.fresh ? `${members.length} here` : "Who");
+  write($("people-toggle"), active.fresh ? `${sizeOf(active)} here` : "Who");
 }
 
 // ---- what the user does ---------------------------------------------------------------------------

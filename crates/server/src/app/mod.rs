@@ -1,5 +1,6 @@
 //! The application that `sockeye serve` runs: the contract of docs/serve-protocol.md.
 
+mod crowds;
 mod names;
 mod origin;
 mod pages;
@@ -16,6 +17,7 @@ use sockeye::{
 };
 
 use crate::config::Config;
+use crowds::Crowds;
 use origin::AllowedOrigins;
 use pages::Pages;
 use relay::Relay;
@@ -36,6 +38,7 @@ impl Application {
         let server = builder(config)
             .state(Node {
                 name: config.node.clone(),
+                crowds: Crowds::new(config.limits.listed_members),
             })
             .build();
         rooms::register(&server);
@@ -50,10 +53,7 @@ impl Application {
         }
         serve_pages(
             &server,
-            Pages {
-                playground: config.playground,
-                metrics: config.metrics,
-            },
+            Pages::new(config.playground, config.metrics, &config.path),
         );
         Self { server, relay }
     }
@@ -82,9 +82,9 @@ fn judge(
 }
 
 fn serve_pages(server: &Server, pages: Pages) {
-    let own = server.clone();
+    let (own, pages) = (server.clone(), Arc::new(pages));
     server.fallback(move |request: Request<()>| {
-        let server = own.clone();
+        let (server, pages) = (own.clone(), pages.clone());
         async move {
             let path = request.uri().path();
             let metrics = if pages.wants_metrics(path) {
@@ -117,6 +117,7 @@ fn builder(config: &Config) -> ServerBuilder {
         .connect_timeout(config.connect_timeout)
         .upgrade_timeout(config.upgrade_timeout)
         .write_timeout(config.write_timeout)
+        .polling_close_timeout(config.polling_close_timeout)
         .header_timeout(config.header_timeout)
         .body_timeout(config.body_timeout)
         .max_payload(config.max_http_buffer_size)

@@ -5,6 +5,7 @@
 //! data travels.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use sockeye::{
     Socket, State,
 };
 
+use super::crowds::Crowds;
 use super::names::{self, RoomName};
 use super::refusal::Refusal;
 
@@ -20,6 +22,7 @@ use super::refusal::Refusal;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
+    pub(crate) crowds: Arc<Crowds>,
 }
 
 /// What a socket keeps about itself.
@@ -72,6 +75,9 @@ struct Member {
 struct Members {
     room: String,
     members: Vec<Member>,
+    /// How many there are, where they are not listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -115,13 +121,14 @@ async fn welcome(socket: Socket, node: State<Node>) {
     if socket.is_recovered() {
         let profile = Profile::of(&socket);
         for room in client_rooms(&socket).await {
-            announce(&socket, &room, profile.name_in(&room));
+            announce(&node, &socket, &room, profile.name_in(&room)).await;
         }
     }
 }
 
 async fn join(
     socket: Socket,
+    node: State<Node>,
     Data(room): Data<String>,
     Data(options): Data<Option<JoinOptions>>,
 ) -> Result<Data<Members>, EventError> {
@@ -144,20 +151,21 @@ async fn join(
         return Err(refused(error));
     }
     if is_new || renamed {
-        announce(&socket, &room, profile.name_in(&room));
+        announce(&node, &socket, &room, profile.name_in(&room)).await;
     }
-    Ok(list(&socket, &room).await)
+    Ok(list(&node, &socket, &room).await)
 }
 
 async fn leave(
     socket: Socket,
+    node: State<Node>,
     Data(room): Data<String>,
 ) -> Result<Data<serde_json::Value>, EventError> {
     let room = RoomName::parse(&room)?;
     if socket.is_in(room.inside()).await {
         let mut profile = Profile::of(&socket);
         socket.leave(room.inside()).await.map_err(refused)?;
-        gone(&socket, &room, profile.name_in(&room), "leave");
+        gone(&node, &socket, &room, profile.name_in(&room), "leave");
         if profile.rename(&room, "") {
             profile.save(&socket)?;
         }
@@ -197,8 +205,12 @@ async fn rooms(socket: Socket) -> Data<serde_json::Value> {
     Data(serde_json::json!({ "rooms": names }))
 }
 
-async fn members(socket: Socket, Data(room): Data<String>) -> Result<Data<Members>, EventError> {
-    Ok(list(&socket, &RoomName::parse(&room)?).await)
+async fn members(
+    socket: Socket,
+    node: State<Node>,
+    Data(room): Data<String>,
+) -> Result<Data<Members>, EventError> {
+    Ok(list(&node, &socket, &RoomName::parse(&room)?).await)
 }
 
 async fn ping() -> Data<serde_json::Value> {
@@ -217,13 +229,14 @@ async fn refuse_unknown() -> Result<NoAck, EventError> {
 /// Tells the others of every room that the socket goes. Its rooms still stand.
 ///
 /// When the server shuts down everybody goes: telling everybody of everybody would hold it up.
-async fn say_goodbye(socket: Socket, reason: DisconnectReason) {
+async fn say_goodbye(socket: Socket, node: State<Node>, reason: DisconnectReason) {
     if reason.reason() == CloseReason::ServerShuttingDown {
         return;
     }
     let profile = Profile::of(&socket);
     for room in client_rooms(&socket).await {
-        gone(&socket, &room, profile.name_in(&room), reason.as_str());
+        let name = profile.name_in(&room);
+        gone(&node, &socket, &room, name, reason.as_str());
     }
 }
 
@@ -237,7 +250,11 @@ async fn client_rooms(socket: &Socket) -> Vec<RoomName> {
         .collect()
 }
 
-fn announce(socket: &Socket, room: &RoomName, name: &str) {
+async fn announce(node: &Node, socket: &Socket, room: &RoomName, name: &str) {
+    let count = socket.within(room.inside()).count().await.found;
+    if !node.crowds.came(&socket.namespace(), room, count) {
+        return;
+    }
     let joined = Joined {
         room: room.as_str(),
         id: socket.id(),
@@ -246,7 +263,10 @@ fn announce(socket: &Socket, room: &RoomName, name: &str) {
     tell(socket, room, "member:joined", joined);
 }
 
-fn gone(socket: &Socket, room: &RoomName, name: &str, reason: &str) {
+fn gone(node: &Node, socket: &Socket, room: &RoomName, name: &str, reason: &str) {
+    if !node.crowds.went(room) {
+        return;
+    }
     let left = Left {
         room: room.as_str(),
         id: socket.id(),
@@ -262,8 +282,17 @@ fn tell(socket: &Socket, room: &RoomName, event: &str, data: impl Serialize) {
     }
 }
 
-async fn list(socket: &Socket, room: &RoomName) -> Data<Members> {
-    let found = socket.within(room.inside()).fetch_sockets().await;
+async fn list(node: &Node, socket: &Socket, room: &RoomName) -> Data<Members> {
+    let all = socket.within(room.inside());
+    let count = all.count().await.found;
+    if !node.crowds.lists(room, count) {
+        return Data(Members {
+            room: room.as_str().to_owned(),
+            members: Vec::new(),
+            count: Some(count),
+        });
+    }
+    let found = all.fetch_sockets().await;
     let members = found
         .found
         .into_iter()
@@ -278,6 +307,7 @@ async fn list(socket: &Socket, room: &RoomName) -> Data<Members> {
     Data(Members {
         room: room.as_str().to_owned(),
         members,
+        count: None,
     })
 }
 

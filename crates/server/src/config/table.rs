@@ -146,6 +146,12 @@ settings! {
         "The server stops accepting, closes every session and exits with status 0 as soon as all \
          are gone, at the latest after this time. A second signal ends it at once.";
 
+    POLLING_CLOSE_TIMEOUT: "server.polling_close_timeout_ms", "polling-close-timeout-ms",
+        ms(0, 3_600_000), Integer(2000),
+        "Time at shutdown for a polling client to fetch what is left",
+        "A client that polls gets what waits for it with its next poll, and learns of the end with \
+         the one after it. One that never polls again is waited for no longer than this.";
+
     TRANSPORTS: "engine.transports", "transports",
         Kind::List { rule: Rule::OneOf(&["polling", "websocket"]), separator: ',' },
         List(&["polling", "websocket"]),
@@ -316,6 +322,11 @@ settings! {
     ROOMS: "limits.rooms", "max-rooms", number(1, 1_000_000), Integer(1000),
         "Most rooms one socket may be in",
         "A further `join` is answered with the error code `too_many_rooms`.";
+
+    LISTED_MEMBERS: "limits.listed_members", "max-listed-members", number(0, 1_000_000), Integer(200),
+        "Most members of a room who are told of one by one",
+        "The members of a larger room are not listed: they get its size, once a second while it \
+         changes, instead of `member:joined` and `member:left`.";
 
     PENDING_ACKS: "limits.pending_acks", "max-pending-acks", number(1, 1_000_000), Integer(1000),
         "Most acknowledgements of one socket the server waits for",

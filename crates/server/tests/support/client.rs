@@ -1,8 +1,7 @@
 //! A small blocking client: WebSocket frames from our own crate, Socket.IO packets by hand.
 
 use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 use sockeye_websocket::{Event, Input, Limits, OpCode, Reader, Role, masked_frame, random_mask};
@@ -17,9 +16,14 @@ pub enum Message {
     Close(Option<u16>),
 }
 
+/// A byte stream to a server.
+pub trait Duplex: Read + Write {}
+
+impl<S: Read + Write> Duplex for S {}
+
 /// A WebSocket connection.
 pub struct WebSocket {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     reader: Reader,
     received: VecDeque<Message>,
     ended: bool,
@@ -38,7 +42,11 @@ impl WebSocket {
 
     /// As [`WebSocket::try_open`], with further header lines.
     pub fn try_open_with(server: &Server, path: &str, headers: &str) -> Result<Self, String> {
-        let mut stream = server.connect();
+        Self::over(Box::new(server.connect()), path, headers)
+    }
+
+    /// As [`WebSocket::try_open_with`], over a stream that is there.
+    pub fn over(mut stream: Box<dyn Duplex>, path: &str, headers: &str) -> Result<Self, String> {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
@@ -144,7 +152,12 @@ impl Client {
     }
 
     fn join_namespace(server: &Server, packet: &str) -> Self {
-        let mut socket = WebSocket::open(server, "/socket.io/?EIO=4&transport=websocket");
+        let socket = WebSocket::open(server, "/socket.io/?EIO=4&transport=websocket");
+        Self::over(socket, packet)
+    }
+
+    /// Joins with this packet, on a WebSocket that is there.
+    pub fn over(mut socket: WebSocket, packet: &str) -> Self {
         let Some(Message::Text(open)) = socket.next() else {
             panic!("no open packet")
         };
