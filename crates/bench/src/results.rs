@@ -130,9 +130,10 @@ pub struct SlowReport {
     pub readers: u32,
     /// How many of them the server closed. They are no errors of the run.
     pub closed: u32,
-    /// When, since the load began.
+    /// When, since the load began, for those whose end could be seen while they read slowly: it
+    /// stands behind what they have not read, and the others find it afterwards.
     pub closed_after: Percentiles,
-    /// Messages that reached a slow reader in time to be counted.
+    /// Messages that slow readers read during the measurement.
     pub received: u64,
     /// Messages that never reached a slow reader. They are no faults of the run.
     pub missing: u64,

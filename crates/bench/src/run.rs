@@ -464,15 +464,15 @@ impl Session<'_> {
         let after = self.sample()?;
         let desk = self.engine.desk();
         desk.window.end = until.min(after.at);
-        (desk.counting, desk.sending) = (false, false);
         desk.timeline.end_phase(after.at);
         let (pings, unrelated) = (desk.pings, desk.unrelated);
+        self.engine.stop(driver);
 
         self.enter(Stage::Draining);
         self.settle_accounts(driver)?;
         let deadline = clock::now() + self.plan.drain.as_nanos() as u64;
         // Counting what is missing walks all connections: not more often than needed.
-        while clock::now() < deadline && self.engine.desk().history.missing() > 0 {
+        while clock::now() < deadline && self.engine.desk().is_awaiting() {
             let next = (clock::now() + 10_000_000).min(deadline);
             while clock::now() < next {
                 self.turn(driver, next)?;

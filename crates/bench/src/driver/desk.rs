@@ -129,6 +129,11 @@ impl Desk {
         self.timeline.enter_phase(self.now, name);
     }
 
+    /// Whether something that was sent may still arrive; slow readers may find their end as well.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.history.missing() > 0 || self.history.missing_spared() > 0
+    }
+
     /// The number by which this process knows a publisher: its own come first.
     fn known_as(&self, publisher: u32) -> u32 {
         match publisher.checked_sub(self.first) {

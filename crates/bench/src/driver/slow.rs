@@ -67,8 +67,10 @@ impl Driver for SlowFanout {
     fn gone(&mut self, connection: u32, end: End, desk: &mut Desk) {
         if self.expects_loss(connection) && end == End::Lost {
             self.closed += 1;
-            self.closed_after
-                .record(desk.now.saturating_sub(self.began));
+            if desk.sending {
+                let after = desk.now.saturating_sub(self.began);
+                self.closed_after.record(after);
+            }
         }
         self.fanout.gone(connection, end, desk);
     }

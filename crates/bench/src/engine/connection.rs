@@ -1,5 +1,6 @@
 //! One connection of a run: 24 bytes while nothing is cut in half.
 
+use super::polling::Polling;
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Write};
@@ -21,6 +22,8 @@ pub(crate) enum Phase {
     Joining,
     /// Waiting for the room.
     Entering,
+    /// Waiting for the upgrade from polling.
+    Switching,
     Ready,
     /// It has said that it leaves.
     Leaving,
@@ -51,6 +54,8 @@ pub(crate) struct Spill {
     pub(crate) message: Option<Vec<u8>>,
     /// Bytes the kernel did not take yet.
     pub(crate) outbound: Vec<u8>,
+    /// The state of a client that polls; it stays while that does.
+    pub(super) polling: Option<Box<Polling>>,
 }
 
 impl Connection {
@@ -84,7 +89,10 @@ impl Connection {
     /// Lets go of the spill once there is nothing in it.
     pub(crate) fn tidy(&mut self) {
         if self.spill.as_ref().is_some_and(|spill| {
-            spill.inbound.is_empty() && spill.message.is_none() && spill.outbound.is_empty()
+            spill.inbound.is_empty()
+                && spill.message.is_none()
+                && spill.outbound.is_empty()
+                && spill.polling.is_none()
         }) {
             self.spill = None;
         }

@@ -4,8 +4,11 @@ use super::connection::{self, Connection, Phase};
 use super::{Core, trickle};
 use crate::driver::{Driver, End, Step};
 use crate::latency::Latency;
+use crate::plan::Transport;
 use crate::target::Protocol;
+use mio::net::TcpStream;
 use mio::{Interest, Token};
+use std::io;
 
 /// How far setting up has come.
 #[derive(Debug)]
@@ -70,18 +73,7 @@ impl Core {
     }
 
     fn open<D: Driver>(&mut self, index: u32, driver: &mut D) {
-        let source = match self.sources.len() {
-            0 => None,
-            count => Some(self.sources[index as usize % count]),
-        };
-        let buffer = self.desk.is_slow(index).then_some(trickle::RECEIVE_BUFFER);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let started = connection::connect(self.address, source, buffer).and_then(|mut stream| {
-            self.poll
-                .registry()
-                .register(&mut stream, Token(index as usize), interest)?;
-            Ok(stream)
-        });
+        let started = self.start_stream(index, index as usize);
         self.setup.pending += 1;
         let connection = &mut self.connections[index as usize];
         *connection = Connection {
@@ -95,14 +87,40 @@ impl Core {
         }
     }
 
+    /// Starts a TCP connection of a client, with a token of its own.
+    pub(super) fn start_stream(&mut self, index: u32, token: usize) -> io::Result<TcpStream> {
+        let source = match self.sources.len() {
+            0 => None,
+            count => Some(self.sources[index as usize % count]),
+        };
+        let buffer = self.desk.is_slow(index).then_some(trickle::RECEIVE_BUFFER);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let mut stream = connection::connect(self.address, source, buffer)?;
+        let registry = self.poll.registry();
+        registry.register(&mut stream, Token(token), interest)?;
+        Ok(stream)
+    }
+
     pub(super) fn connected<D: Driver>(&mut self, index: u32, driver: &mut D) {
         if self.wire.protocol() == Protocol::Floor {
             return self.ready(index, driver);
+        }
+        if self.wire.transport() != Transport::WebSocket {
+            return self.begin_polling(index, driver);
         }
         let connection = &mut self.connections[index as usize];
         connection.phase = Phase::Upgrading;
         if connection.send(&self.wire.request(index)).is_err() {
             self.lost(index, driver);
+        }
+    }
+
+    /// Namespace and room are joined; what remains is the upgrade, if there is one.
+    pub(super) fn entered<D: Driver>(&mut self, index: u32, driver: &mut D) {
+        if self.is_polling(index) && self.wire.transport() == Transport::Upgrade {
+            self.connections[index as usize].phase = Phase::Switching;
+        } else {
+            self.ready(index, driver);
         }
     }
 
@@ -205,6 +223,7 @@ impl Core {
     }
 
     fn leave<D: Driver>(&mut self, index: u32, driver: &mut D) {
+        self.wire.polling = self.is_polling(index);
         self.wire.put_leave(&mut self.out);
         if self.out.is_empty() {
             return self.end(index, End::Left, driver);

@@ -7,6 +7,7 @@
 mod alarm;
 mod connection;
 mod lifecycle;
+mod polling;
 mod read;
 mod trickle;
 
@@ -197,6 +198,14 @@ impl Engine {
         self.core.finish_turn(driver);
     }
 
+    /// Ends the load: nothing more is sent, and slow readers read what waits for them.
+    pub(crate) fn stop<D: Driver>(&mut self, driver: &mut D) {
+        self.core.desk.now = clock::now();
+        (self.core.desk.counting, self.core.desk.sending) = (false, false);
+        self.core.end_trickle(driver);
+        self.core.finish_turn(driver);
+    }
+
     /// Tells the driver that messages were lost.
     pub(crate) fn stalled<D: Driver>(&mut self, driver: &mut D) {
         self.core.desk.now = clock::now();
@@ -223,7 +232,11 @@ impl Engine {
         for event in &self.events {
             if event.token() != ALARM {
                 core.desk.now = clock::now();
-                core.event(event, driver);
+                if polling::is_side(event.token()) {
+                    core.side_event(event, driver);
+                } else {
+                    core.event(event, driver);
+                }
             }
         }
         core.desk.now = clock::now();
@@ -300,6 +313,10 @@ impl Core {
         if self.out.is_empty() {
             return;
         }
+        if self.is_polling(index) {
+            let out = std::mem::take(&mut self.out);
+            return self.post(index, &out, driver);
+        }
         let sent = self.connections[index as usize].send(&self.out);
         self.out.clear();
         if sent.is_err() {
@@ -312,6 +329,7 @@ impl Core {
         let mut orders = std::mem::take(&mut self.desk.orders);
         for batch in orders.chunk_by(|a, b| a.connection == b.connection) {
             let index = batch[0].connection;
+            self.wire.polling = self.is_polling(index);
             for order in batch {
                 match &order.what {
                     Outgoing::Message(stamp) => {

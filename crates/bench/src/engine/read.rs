@@ -81,12 +81,15 @@ impl Core {
     }
 
     /// Handles all that is whole; returns how many bytes that was.
-    fn consume<D: Driver>(
+    pub(super) fn consume<D: Driver>(
         &mut self,
         index: u32,
         bytes: &[u8],
         driver: &mut D,
     ) -> Result<usize, Invalid> {
+        if self.is_polling(index) {
+            return self.consume_answers(index, bytes, driver);
+        }
         let mut at = 0;
         if self.connections[index as usize].phase == Phase::Upgrading {
             match http::answer(bytes)? {
@@ -178,8 +181,9 @@ impl Core {
         Ok(())
     }
 
-    fn text<D: Driver>(&mut self, index: u32, text: &[u8], driver: &mut D) {
+    pub(super) fn text<D: Driver>(&mut self, index: u32, text: &[u8], driver: &mut D) {
         let phase = self.connections[index as usize].phase;
+        self.wire.polling = self.is_polling(index);
         match (self.wire.read(text), phase) {
             (Incoming::Message(mut stamp), Phase::Ready) => {
                 if self.desk.accept(index, &mut stamp) {
@@ -191,7 +195,11 @@ impl Core {
                 self.wire.put_pong(&mut self.out);
             }
             (Incoming::Damaged, Phase::Ready) => self.desk.history.receive_damaged(),
+            (Incoming::Noop, _) => {}
             (Incoming::Open, Phase::Opening) => {
+                if let Err(cause) = self.opened(index, text) {
+                    return self.fail(index, cause, driver);
+                }
                 self.wire.put_connect(index, &mut self.out);
                 self.connections[index as usize].phase = Phase::Joining;
             }
@@ -199,10 +207,10 @@ impl Core {
                 if self.wire.put_join(index, &mut self.out) {
                     self.connections[index as usize].phase = Phase::Entering;
                 } else {
-                    self.ready(index, driver);
+                    self.entered(index, driver);
                 }
             }
-            (Incoming::Joined, Phase::Entering) => self.ready(index, driver),
+            (Incoming::Joined, Phase::Entering) => self.entered(index, driver),
             (Incoming::Closed | Incoming::Refused, _) => self.lost(index, driver),
             (_, Phase::Ready) => driver.text(index, text, &mut self.desk),
             (_, Phase::Leaving) => {}

@@ -65,6 +65,19 @@ impl Core {
         }
     }
 
+    /// From now on slow readers read all there is. Only so can be seen whom the server has closed:
+    /// the end of a stream stands behind what was not read of it.
+    pub(super) fn end_trickle<D: Driver>(&mut self, driver: &mut D) {
+        if let Some(trickle) = &mut self.trickle {
+            trickle.next = None;
+        }
+        for index in 0..self.connections.len() {
+            if std::mem::take(&mut self.connections[index].slow) {
+                self.read(index as u32, true, usize::MAX, driver);
+            }
+        }
+    }
+
     /// Lets slow readers read what is due.
     pub(super) fn read_by_and_by<D: Driver>(&mut self, driver: &mut D) {
         let trickle = self.trickle.as_mut();

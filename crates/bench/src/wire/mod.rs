@@ -4,9 +4,10 @@ pub(crate) mod frame;
 pub(crate) mod http;
 mod inflate;
 pub(crate) mod packet;
+pub(crate) mod response;
 
 use crate::driver::room;
-use crate::plan::{Credential, Credentials, Plan};
+use crate::plan::{Credential, Credentials, Plan, Transport};
 use crate::stamp::{Kind, Stamp};
 use crate::target::Protocol;
 use frame::{Header, Invalid, Keys, opcode};
@@ -21,8 +22,13 @@ const JOIN_ID: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Wire {
     protocol: Protocol,
+    transport: Transport,
+    /// Set while packets are put out for a client that polls: they are not framed but separated.
+    pub(crate) polling: bool,
     host: String,
+    /// Of a WebSocket and of polling.
     path: String,
+    polling_path: String,
     credential: Credential,
     credentials: Option<Credentials>,
     /// `/nsp,` or nothing.
@@ -47,6 +53,7 @@ pub(crate) struct Wire {
 pub(crate) enum Incoming {
     Open,
     Ping,
+    Noop,
     Closed,
     /// The namespace is joined.
     Connected,
@@ -73,6 +80,13 @@ impl Wire {
         };
         Self {
             protocol: plan.target.protocol(),
+            transport: plan.transport,
+            polling: false,
+            polling_path: plan.target.path().replacen(
+                "transport=websocket",
+                "transport=polling",
+                1,
+            ),
             host: plan.target.host().to_owned(),
             path: plan.target.path().to_owned(),
             credential: Credential {
@@ -100,6 +114,46 @@ impl Wire {
 
     pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The GET that opens a session or, with its id, waits for packets.
+    pub(crate) fn poll_request(&self, connection: u32, sid: &str) -> Vec<u8> {
+        let path = with_sid(&self.polling_path, sid);
+        let authorization = self.authorization(connection);
+        let host = &self.host;
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n{authorization}\r\n")
+            .into_bytes()
+    }
+
+    /// The head of a POST that brings so many bytes of packets.
+    pub(crate) fn post_request(&self, connection: u32, sid: &str, len: usize) -> Vec<u8> {
+        let path = with_sid(&self.polling_path, sid);
+        let authorization = self.authorization(connection);
+        let host = &self.host;
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\
+             Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {len}\r\n{authorization}\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// The request for a WebSocket that shall take the place of polling.
+    pub(crate) fn upgrade_request(&self, connection: u32, sid: &str) -> Vec<u8> {
+        let path = with_sid(&self.path, sid);
+        let bearer = self.credential(connection).bearer;
+        let extensions = self.inflater.as_ref().map(|_| inflate::OFFER);
+        http::request(&self.host, &path, bearer.as_deref(), extensions)
+    }
+
+    fn authorization(&self, connection: u32) -> String {
+        let bearer = self.credential(connection).bearer;
+        bearer
+            .map(|token| format!("Authorization: Bearer {token}\r\n"))
+            .unwrap_or_default()
     }
 
     /// The HTTP request that opens a WebSocket.
@@ -141,11 +195,25 @@ impl Wire {
             Protocol::WebSocket => {}
             Protocol::Floor => return,
         }
+        if self.polling {
+            return self.put_text(b"1", out);
+        }
         self.put_control(opcode::CLOSE, &1000u16.to_be_bytes(), out);
     }
 
     /// Appends a packet as it is.
     pub(crate) fn put_text(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        if !self.polling {
+            return self.put_frame(text, out);
+        }
+        if !out.is_empty() {
+            out.push(response::SEPARATOR);
+        }
+        out.extend_from_slice(text);
+    }
+
+    /// Appends a packet in a frame, whoever it is for.
+    pub(crate) fn put_frame(&mut self, text: &[u8], out: &mut Vec<u8>) {
         let key = (self.protocol != Protocol::Floor).then(|| self.keys.next());
         frame::put(opcode::TEXT, key, text, out);
     }
@@ -232,6 +300,7 @@ impl Wire {
         match Packet::read(text) {
             Packet::Open => Incoming::Open,
             Packet::Ping => Incoming::Ping,
+            Packet::Noop => Incoming::Noop,
             Packet::Close | Packet::Disconnected => Incoming::Closed,
             Packet::Connected => Incoming::Connected,
             Packet::Refused => Incoming::Refused,
@@ -252,6 +321,13 @@ impl Wire {
             }
             _ => Incoming::Damaged,
         }
+    }
+}
+
+fn with_sid(path: &str, sid: &str) -> String {
+    match sid {
+        "" => path.to_owned(),
+        sid => format!("{path}&sid={sid}"),
     }
 }
 

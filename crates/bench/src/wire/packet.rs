@@ -7,6 +7,8 @@ pub(crate) enum Packet<'a> {
     Open,
     /// Engine.IO ping.
     Ping,
+    /// Engine.IO noop, which ends a poll for which there is nothing else.
+    Noop,
     /// Engine.IO close.
     Close,
     /// Socket.IO CONNECT: the namespace has been joined.
@@ -29,6 +31,7 @@ impl<'a> Packet<'a> {
             [b'0', ..] => Self::Open,
             [b'1'] => Self::Close,
             [b'2'] => Self::Ping,
+            [b'6'] => Self::Noop,
             [b'4', b'0', ..] => Self::Connected,
             [b'4', b'1', ..] => Self::Disconnected,
             [b'4', b'2', rest @ ..] => Self::event(rest),
@@ -104,6 +107,7 @@ mod tests {
             (b"0{\"sid\":\"x\"}", Packet::Open),
             (b"2", Packet::Ping),
             (b"2probe", Packet::Other),
+            (b"6", Packet::Noop),
             (b"1", Packet::Close),
             (b"40{\"sid\":\"x\"}", Packet::Connected),
             (b"40/auth,{\"sid\":\"x\"}", Packet::Connected),
