@@ -202,19 +202,32 @@ fn read_header(text: &str, limits: &Limits) -> Result<Header, DecodeError> {
         }
         at = bytes.len().min(end + 1);
     }
-    let end = digits(bytes, at);
-    let mut id = None;
-    if end > at {
-        let number = text[at..end].parse().ok().filter(|&id| id <= MAX_ACK_ID);
-        id = Some(number.ok_or(DecodeErrorKind::InvalidAckId)?);
-    }
+    let (id, payload) = read_id(bytes, at)?;
     Ok(Header {
         kind,
         due,
         nsp,
         id,
-        payload: end,
+        payload,
     })
+}
+
+/// The acknowledgement id at `at`, if there is one, and what follows it.
+fn read_id(bytes: &[u8], mut at: usize) -> Result<(Option<u64>, usize), DecodeError> {
+    let start = at;
+    let mut id = 0;
+    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')) {
+        if digit > 9 {
+            break;
+        }
+        // The largest id has 16 digits, so the next multiplication cannot overflow.
+        id = id * 10 + u64::from(digit);
+        if id > MAX_ACK_ID {
+            return Err(DecodeErrorKind::InvalidAckId.into());
+        }
+        at += 1;
+    }
+    Ok(((at > start).then_some(id), at))
 }
 
 fn digits(bytes: &[u8], mut at: usize) -> usize {
