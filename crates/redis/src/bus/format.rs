@@ -1,0 +1,190 @@
+//! Both formats behind one face: what to subscribe to and what to send.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sockeye_cluster::{Answer, Body, NodeId, Operation, Request, Sealer};
+
+use crate::Native;
+use crate::emitter::now_ms;
+use crate::wire::{Classic, ReplyTo};
+
+/// What this node speaks.
+#[derive(Debug)]
+pub(super) enum Format {
+    Native(Native, Sealer),
+    Classic(Classic, NodeId),
+}
+
+/// What to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Channel {
+    Exact(String),
+    Pattern(String),
+}
+
+/// What comes on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// This node's own probes.
+    Probe,
+    /// Envelopes.
+    Native,
+    /// Broadcasts of a namespace in the classic format.
+    Broadcasts(Arc<str>),
+    /// Requests.
+    Requests(Arc<str>),
+    /// Responses.
+    Responses(Arc<str>),
+}
+
+/// Something for one or more channels.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) channels: Vec<String>,
+    pub(super) payload: Bytes,
+    /// Whether it is a message of somebody, and not the bus's own affair.
+    pub(super) is_counted: bool,
+}
+
+/// Who has asked, and how to answer.
+#[derive(Debug, Clone)]
+pub(super) enum Asker {
+    Native { node: NodeId, id: u64 },
+    Classic { nsp: Arc<str>, reply_to: ReplyTo },
+}
+
+impl Channel {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Exact(name) | Self::Pattern(name) => name,
+        }
+    }
+}
+
+impl Format {
+    /// What every node of the cluster listens to.
+    pub(super) fn base(&self) -> Vec<(Channel, Route)> {
+        match self {
+            Self::Native(native, sealer) => [native.all(), native.node(sealer.node())]
+                .into_iter()
+                .map(|channel| (Channel::Exact(channel), Route::Native))
+                .collect(),
+            Self::Classic(..) => Vec::new(),
+        }
+    }
+
+    /// What a node of a namespace listens to.
+    pub(super) fn of_namespace(&self, nsp: &Arc<str>) -> Vec<(Channel, Route)> {
+        match self {
+            Self::Native(native, _) => {
+                vec![(Channel::Exact(native.namespace(nsp)), Route::Native)]
+            }
+            // The channels for answers first: whoever hears a question must be able to ask one.
+            Self::Classic(classic, node) => vec![
+                (
+                    Channel::Exact(classic.response_channel(nsp)),
+                    Route::Responses(nsp.clone()),
+                ),
+                (
+                    Channel::Exact(classic.own_response_channel(nsp, node.as_str())),
+                    Route::Responses(nsp.clone()),
+                ),
+                (
+                    Channel::Pattern(classic.pattern(nsp)),
+                    Route::Broadcasts(nsp.clone()),
+                ),
+                (
+                    Channel::Exact(classic.request_channel(nsp)),
+                    Route::Requests(nsp.clone()),
+                ),
+            ],
+        }
+    }
+
+    /// What a node with members of a room listens to; in the classic format that is nothing more.
+    pub(super) fn of_room(&self, nsp: &str, room: &str) -> Option<(Channel, Route)> {
+        match self {
+            Self::Native(native, _) => {
+                Some((Channel::Exact(native.room(nsp, room)), Route::Native))
+            }
+            Self::Classic(..) => None,
+        }
+    }
+
+    pub(super) fn operation(&self, nsp: &str, operation: &Operation) -> Outgoing {
+        match self {
+            Self::Native(native, sealer) => {
+                let channels = native.channels(nsp, operation);
+                let body = Body::Operation(operation.clone());
+                Outgoing {
+                    channels,
+                    payload: sealer.seal(now_ms(), nsp, &body),
+                    is_counted: true,
+                }
+            }
+            Self::Classic(classic, node) => classic.operation(node.as_str(), nsp, operation).into(),
+        }
+    }
+
+    pub(super) fn answer(&self, asker: &Asker, nsp: &str, answer: Answer) -> Option<Outgoing> {
+        match (self, asker) {
+            (Self::Native(native, sealer), Asker::Native { node, id }) => {
+                let body = Body::Answer {
+                    id: *id,
+                    to: node.clone(),
+                    answer,
+                };
+                Some(Outgoing {
+                    channels: vec![native.node(node)],
+                    payload: sealer.seal(now_ms(), nsp, &body),
+                    is_counted: true,
+                })
+            }
+            (Self::Classic(classic, _), Asker::Classic { nsp, reply_to }) => {
+                classic.answer(nsp, reply_to, &answer).map(Outgoing::from)
+            }
+            _ => None,
+        }
+    }
+
+    /// A question of the native format, for all nodes.
+    pub(super) fn native_request(&self, nsp: &str, id: u64, request: &Request) -> Option<Outgoing> {
+        let request = request.clone();
+        self.to_all(nsp, &Body::Request { id, request })
+    }
+
+    /// For all nodes of ours; nothing in the classic format.
+    pub(super) fn to_all(&self, nsp: &str, body: &Body) -> Option<Outgoing> {
+        match self {
+            Self::Native(native, sealer) => Some(Outgoing {
+                channels: vec![native.all()],
+                payload: sealer.seal(now_ms(), nsp, body),
+                is_counted: matches!(body, Body::Request { .. }),
+            }),
+            Self::Classic(..) => None,
+        }
+    }
+
+    /// For one node of ours.
+    pub(super) fn to_node(&self, node: &NodeId, body: &Body) -> Option<Outgoing> {
+        match self {
+            Self::Native(native, sealer) => Some(Outgoing {
+                channels: vec![native.node(node)],
+                payload: sealer.seal(now_ms(), "", body),
+                is_counted: false,
+            }),
+            Self::Classic(..) => None,
+        }
+    }
+}
+
+impl From<crate::wire::Message> for Outgoing {
+    fn from(message: crate::wire::Message) -> Self {
+        Self {
+            channels: vec![message.channel],
+            payload: message.payload,
+            is_counted: true,
+        }
+    }
+}
