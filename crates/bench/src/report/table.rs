@@ -123,7 +123,7 @@ impl Report {
                 format!("{own}, ")
             },
             parameters.payload,
-            short(parameters.duration_seconds),
+            short(self.load.seconds),
             short(parameters.warmup_seconds),
         );
         page.line("load", &load);
@@ -323,6 +323,9 @@ impl Report {
         for (what, remedy) in self.generator.limits.advice() {
             page.line("why", what);
             page.line("what to do", remedy);
+        }
+        if let Some(hint) = self.hint() {
+            page.line("hint", hint);
         }
         let outcome = self.outcome();
         page.line(
