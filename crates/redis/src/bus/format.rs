@@ -102,13 +102,13 @@ impl Format {
         }
     }
 
-    /// What a node with members of a room listens to; in the classic format that is nothing more.
+    /// What a node with members of a room listens to, if that is more than the namespace's channels.
     pub(super) fn of_room(&self, nsp: &str, room: &str) -> Option<(Channel, Route)> {
         match self {
-            Self::Native(native, _) => {
+            Self::Native(native, _) if native.has_channel(room) => {
                 Some((Channel::Exact(native.room(nsp, room)), Route::Native))
             }
-            Self::Classic(..) => None,
+            _ => None,
         }
     }
 
