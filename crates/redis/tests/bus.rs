@@ -440,6 +440,62 @@ async fn connections_may_be_cut_at_any_time() {
     }
 }
 
+/// Connections are cut in the middle of traffic: nothing comes twice or out of order, and what did not
+/// come was reported to the publisher.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_is_told() {
+    const MESSAGES: u64 = 3_000;
+    let redis = RedisServer::start();
+    let (a, b) = (
+        Node::start(config(&redis, "a")).await,
+        Node::start(config(&redis, "b")).await,
+    );
+    let mut admin = redis.client();
+    let id_of_publisher = |admin: &mut redis::Connection| -> Vec<i64> {
+        let mut list = redis::cmd("CLIENT");
+        let list: String = list
+            .arg("LIST")
+            .arg("TYPE")
+            .arg("NORMAL")
+            .query(admin)
+            .expect("listed");
+        let id = |line: &str| line.split_once("id=")?.1.split(' ').next()?.parse().ok();
+        let others = list.lines().filter(|line| !line.contains("cmd=client"));
+        others.filter_map(id).collect()
+    };
+    let mut replies = Vec::new();
+    for number in 0..MESSAGES {
+        replies.push(a.tell(number));
+        if number % 300 == 299 {
+            // Once some of it is on its way.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for id in id_of_publisher(&mut admin) {
+                let mut kill = redis::cmd("CLIENT");
+                let kill = kill.arg("KILL").arg("ID").arg(id);
+                let _: i64 = kill.query(&mut admin).expect("answered");
+            }
+        }
+    }
+    let mut told = Vec::new();
+    for (number, reply) in replies.into_iter().enumerate() {
+        if reply.await.is_err() {
+            told.push(number as u64);
+        }
+    }
+    a.tell(MESSAGES).await.expect("connected again");
+    until("the last one comes", || {
+        b.log.numbers().last() == Some(&MESSAGES)
+    })
+    .await;
+    let heard = b.log.numbers();
+    assert!(heard.is_sorted_by(|one, next| one < next), "{heard:?}");
+    for number in 0..MESSAGES {
+        let is_heard = heard.binary_search(&number).is_ok();
+        assert!(is_heard || told.contains(&number), "{number} is missing");
+    }
+    assert_eq!(a.bus.health().dropped, told.len() as u64);
+}
+
 /// With a key: what is not sealed with it, what was recorded and what is no message at all is counted
 /// and ignored, on every channel.
 #[tokio::test]
