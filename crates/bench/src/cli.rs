@@ -23,6 +23,8 @@ pub enum Command {
         /// Where its report goes.
         output: Output,
     },
+    /// A scenario file that is understood, in a few words; nothing is to be run.
+    Checked(String),
     /// The text that [`help()`] makes: of a scenario, or of all.
     Help(Option<&'static str>),
 }
@@ -241,6 +243,9 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Usa
     }
     if values.get("help").is_some() {
         return Ok(Command::Help(Some(scenario)));
+    }
+    if values.get("check").is_some() {
+        return Ok(Command::Checked(values.mix()?.to_string()));
     }
     let plan = Box::new(values.plan(scenario)?);
     let output = values.output(&plan)?;
@@ -590,7 +595,7 @@ mod tests {
                 format!("echo {url} --workers 9 --connections 5"),
                 "5 connections",
             ),
-            (format!("slow {url} --workers 2"), "one process"),
+            (format!("ramp {url} --workers 2"), "one process"),
             (
                 format!("echo {url} --workers 2 --worker 2/2"),
                 "not for people",

@@ -30,6 +30,7 @@ pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
             Some((index, workers)) => return work(&plan, index, workers),
             None => load(&plan, &output),
         },
+        Ok(Command::Checked(summary)) => print(&format!("{summary}\n")).map(|()| 0),
         Ok(Command::Help(scenario)) => print(&help(scenario)).map(|()| 0),
         Err(error) => {
             eprintln!("{error}\n\n`sockeye bench --help` lists the scenarios and flags.");

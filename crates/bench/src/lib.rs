@@ -42,6 +42,7 @@ mod floor;
 mod history;
 mod latency;
 mod live;
+pub mod mixed;
 mod plan;
 mod process;
 mod processes;

@@ -1,5 +1,6 @@
 //! What a run shall do.
 
+use crate::mixed::Mix;
 use crate::target::{Protocol, Target};
 use std::fmt;
 use std::net::IpAddr;
@@ -44,6 +45,8 @@ pub enum Scenario {
     Churn(Churn),
     /// A fan-out of which some receivers read slowly or not at all.
     Slow(Slow),
+    /// What the scenario file in [`Plan::mix`] says.
+    Mixed,
 }
 
 /// How all connections are lost, and how each comes back: after a random share of a delay that
@@ -175,6 +178,7 @@ impl Scenario {
             Self::Soak(_) => "soak",
             Self::Churn(_) => "churn",
             Self::Slow(_) => "slow",
+            Self::Mixed => "mixed",
         }
     }
 
@@ -182,7 +186,9 @@ impl Scenario {
     pub fn is_open_loop(&self) -> bool {
         match self {
             Self::Idle | Self::Storm { .. } | Self::Echo { .. } => false,
-            Self::Rate { .. } | Self::Ramp(_) | Self::Spike(_) | Self::Churn(_) => true,
+            Self::Rate { .. } | Self::Ramp(_) | Self::Spike(_) | Self::Churn(_) | Self::Mixed => {
+                true
+            }
             Self::Fanout { pace, .. } | Self::Slow(Slow { pace, .. }) => pace.is_open_loop(),
             Self::Soak(soak) => soak.pace.is_open_loop(),
         }
@@ -225,6 +231,10 @@ pub struct Credential {
     pub auth: Option<String>,
     /// Token for an `Authorization: Bearer` header.
     pub bearer: Option<String>,
+    /// Namespace to join, in place of [`Plan::namespace`].
+    pub namespace: Option<String>,
+    /// How the connection is carried, in place of [`Plan::transport`].
+    pub transport: Option<Transport>,
 }
 
 impl Credential {
@@ -233,6 +243,7 @@ impl Credential {
         Self {
             auth: Some(serde_json::json!({ "token": token }).to_string()),
             bearer: Some(token.to_owned()),
+            ..Self::default()
         }
     }
 }
@@ -347,6 +358,8 @@ pub struct Plan {
     pub prose: bool,
     /// How connections are carried. Default WebSocket.
     pub transport: Transport,
+    /// The scenario of [`Scenario::Mixed`]; [`Plan::play`] sets it. Default none.
+    pub mix: Option<Arc<Mix>>,
     /// Event names.
     pub events: Events,
     /// Process whose CPU time and memory are read. Default none.
@@ -385,16 +398,27 @@ impl Plan {
             deflate: false,
             prose: false,
             transport: Transport::default(),
+            mix: None,
             events: Events::default(),
             pid: None,
             more_pids: Vec::new(),
         }
     }
 
+    /// Plays a scenario file: its length, its most clients, and no time before it.
+    pub fn play(&mut self, mix: Mix) {
+        self.scenario = Scenario::Mixed;
+        self.connections = mix.peak();
+        self.duration = mix.duration();
+        (self.warmup, self.settle) = (Duration::ZERO, Duration::ZERO);
+        self.mix = Some(Arc::new(mix));
+    }
+
     /// Connections that there may be at the same time.
     pub(crate) fn slots(&self) -> u32 {
         match self.scenario {
             Scenario::Spike(spike) => self.connections + spike.connections,
+            Scenario::Mixed => self.mix.as_ref().map_or(0, |mix| mix.max_clients),
             _ => self.connections,
         }
     }
@@ -403,6 +427,7 @@ impl Plan {
     pub(crate) fn initial(&self) -> u32 {
         match self.scenario {
             Scenario::Ramp(ramp) => ramp.from,
+            Scenario::Mixed => 0,
             _ => self.connections,
         }
     }
@@ -450,6 +475,8 @@ impl Plan {
             return Some("rooms belong to Socket.IO");
         }
         match self.scenario {
+            Scenario::Mixed if !socket_io => Some("a scenario file speaks Socket.IO"),
+            Scenario::Mixed if self.mix.is_none() => Some("there is no scenario file"),
             Scenario::Spike(spike) if spike.duration >= self.duration => {
                 Some("the spike must be shorter than the run")
             }

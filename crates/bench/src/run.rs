@@ -4,12 +4,14 @@ mod together;
 
 use crate::clock;
 use crate::driver::{
-    Churning, Driver, Echo, Fanout, Hold, Ramping, Reconnecting, SlowFanout, Spiking, room,
+    Churning, Doors, Driver, Echo, Fanout, Hold, Mixing, Ramping, Reconnecting, SlowFanout,
+    Spiking, room,
 };
 use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::history::{Audience, History};
 use crate::latency::Latency;
+use crate::mixed::MixedReport;
 use crate::plan::{CutBy, Pace, Plan, Reconnect, Scenario, Soak};
 use crate::process::{CpuTime, Memory, ThreadTime, machine_cpu};
 use crate::processes::Processes;
@@ -18,7 +20,7 @@ use crate::report::{
     SCHEMA, ServerReport, SetupReport,
 };
 use crate::results::{ChurnReport, DriftReport, ReconnectReport, SlowReport, SpikeReport};
-use crate::slope;
+use crate::slope::{self, drift};
 use crate::workers::gate::{Gate, Point};
 use std::io;
 use std::time::Duration;
@@ -111,9 +113,20 @@ fn begin<'a>(
             Some(server.map_err(|(pid, error)| BenchError::process(pid, error))?)
         }
     };
+    let history = History::new(Audience::Everyone, 0, 0);
+    let (doors, engine) = match plan.mix {
+        None => (Doors::new(0), Engine::new(plan, history)?),
+        Some(_) => {
+            let doors = Doors::new(plan.slots());
+            let mut plan = plan.clone();
+            plan.credentials = Some(doors.credentials());
+            (doors, Engine::new(&plan, history)?)
+        }
+    };
     let session = Session {
         plan,
-        engine: Engine::new(plan, History::new(Audience::Everyone, 0, 0))?,
+        doors,
+        engine,
         server,
         gate,
         others: Others::default(),
@@ -131,6 +144,8 @@ fn begin<'a>(
 
 struct Session<'a> {
     plan: &'a Plan,
+    /// Where a scenario file's driver says what each connection shows.
+    doors: Doors,
     engine: Engine,
     server: Option<Processes>,
     gate: Option<&'a mut dyn Gate>,
@@ -166,6 +181,7 @@ struct Extras {
     drift: Option<DriftReport>,
     churn: Option<ChurnReport>,
     slow: Option<SlowReport>,
+    mixed: Option<MixedReport>,
 }
 
 impl Session<'_> {
@@ -180,7 +196,7 @@ impl Session<'_> {
 
         let mut extras = Extras::default();
         let (before, after) = self.scenario(&mut extras)?;
-        if matches!(self.plan.scenario, Scenario::Ramp(_)) {
+        if matches!(self.plan.scenario, Scenario::Ramp(_) | Scenario::Mixed) {
             self.set_up_by_ramp(&mut setup, &before, &after)?;
         }
         let end = self.memory()?;
@@ -188,7 +204,9 @@ impl Session<'_> {
             (Some(empty), Some(full), Some(end)) => {
                 // The connections of a ramp come after the settling.
                 let (top, connections) = match self.plan.scenario {
-                    Scenario::Ramp(_) => (end, self.engine.desk().timeline.connections),
+                    Scenario::Ramp(_) | Scenario::Mixed => {
+                        (end, self.engine.desk().timeline.connections)
+                    }
                     _ => (full, setup.ready),
                 };
                 let each = |full: u64, empty: u64| {
@@ -219,12 +237,18 @@ impl Session<'_> {
             scenario: self.plan.scenario.name(),
             parameters: Parameters::of(self.plan),
             machine: self.machine,
-            connections: self.plan.connections,
+            connections: match &extras.mixed {
+                Some(mixed) => mixed.clients.connections as u32,
+                None => self.plan.connections,
+            },
             payload: self.plan.payload,
             setup,
             memory,
             load,
-            faults: desk.history.faults(),
+            faults: match &extras.mixed {
+                Some(mixed) => mixed.faults,
+                None => desk.history.faults(),
+            },
             timeline: desk.timeline.ticks().to_vec(),
             phases: desk.timeline.phases(),
             errors: *self.engine.errors(),
@@ -234,6 +258,7 @@ impl Session<'_> {
             drift: extras.drift,
             churn: extras.churn,
             slow: extras.slow,
+            mixed: extras.mixed,
             workers: Vec::new(),
             histograms,
         })
@@ -341,6 +366,15 @@ impl Session<'_> {
                 extras.churn = Some(driver.report(&self.engine.setup().latency));
                 Ok(samples)
             }
+            Scenario::Mixed => {
+                let Some(mix) = &plan.mix else {
+                    return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+                };
+                let mut driver = Mixing::new(plan, mix, self.doors.clone());
+                let samples = self.load(&mut driver)?;
+                extras.mixed = driver.report(self.engine.errors().total());
+                Ok(samples)
+            }
             Scenario::Slow(slow) => {
                 let desk = self.engine.desk();
                 let (slow_ones, fast): (Vec<u32>, Vec<u32>) =
@@ -417,8 +451,26 @@ impl Session<'_> {
             Pace::PerSecond(per_second) => Echo::open(ready, per_second),
         };
         let samples = self.load(&mut driver)?;
-        let ticks = self.engine.desk().timeline.ticks();
-        extras.drift = Some(slope::drift_of(ticks, &soak));
+        let whole = soak.sample.as_secs_f64() / 2.0;
+        let ticks = self.engine.desk().timeline.ticks().iter();
+        let ticks: Vec<_> = ticks
+            .filter(|tick| tick.stage == "measuring" && tick.seconds >= whole)
+            .collect();
+        let latencies = |of: fn(&crate::Percentiles) -> f64| -> Vec<_> {
+            let ticks = ticks.iter().filter(|tick| tick.latency.count > 0);
+            ticks.map(|tick| (tick.at, of(&tick.latency))).collect()
+        };
+        let memory = ticks.iter();
+        let memory: Vec<_> = memory
+            .filter_map(|tick| Some((tick.at, tick.rss? as f64)))
+            .collect();
+        extras.drift = Some(DriftReport {
+            samples: ticks.len(),
+            enough: ticks.len() >= slope::ENOUGH,
+            memory: drift(&memory, soak.max_memory_drift),
+            p50: drift(&latencies(|latency| latency.p50_ms), soak.max_latency_drift),
+            p99: drift(&latencies(|latency| latency.p99_ms), soak.max_latency_drift),
+        });
         Ok(samples)
     }
 
@@ -454,7 +506,7 @@ impl Session<'_> {
         self.settle_accounts(driver)?;
         let deadline = clock::now() + self.plan.drain.as_nanos() as u64;
         // Counting what is missing walks all connections: not more often than needed.
-        while clock::now() < deadline && self.engine.desk().is_awaiting() {
+        while clock::now() < deadline && (driver.is_waiting() || self.engine.desk().is_awaiting()) {
             let next = (clock::now() + 10_000_000).min(deadline);
             while clock::now() < next {
                 self.turn(driver, next)?;

@@ -22,8 +22,6 @@ pub struct RedisConfig {
     pub(crate) mode: RedisMode,
     prefix: Option<Box<str>>,
     secret: Option<Box<[u8]>>,
-    pub(crate) root_certificate: Option<Box<[u8]>>,
-    pub(crate) socket_channels: bool,
     pub(crate) max_queued_bytes: usize,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) heartbeat_timeout: Duration,
@@ -44,8 +42,8 @@ pub enum RedisMode {
 impl RedisConfig {
     /// A Redis by its URL, and the name of this node, which no other node of the cluster may have.
     ///
-    /// URLs are `redis://[user][:password@]host[:port][/db][?prefix=…]`, with `rediss` for TLS (see
-    /// [`root_certificate`](RedisConfig::root_certificate)). Publish/subscribe knows no databases: so that clusters in different
+    /// URLs are `redis://[user][:password@]host[:port][/db][?prefix=…]`, with `rediss` for TLS (the system's
+    /// certificates are trusted). Publish/subscribe knows no databases: so that clusters in different
     /// ones do not hear each other, the native mode makes a database other than 0 part of the prefix.
     ///
     /// # Errors
@@ -79,8 +77,6 @@ impl RedisConfig {
             mode: RedisMode::Native,
             prefix,
             secret: None,
-            root_certificate: None,
-            socket_channels: false,
             max_queued_bytes: 16 * 1024 * 1024,
             heartbeat_interval: Duration::from_secs(2),
             heartbeat_timeout: Duration::from_secs(10),
@@ -108,21 +104,6 @@ impl RedisConfig {
     #[must_use]
     pub fn secret(mut self, secret: &[u8]) -> Self {
         self.secret = Some(secret.into());
-        self
-    }
-
-    /// For TLS: the certificate (PEM) that the server's must go back to, instead of those that the system
-    /// trusts.
-    #[must_use]
-    pub fn root_certificate(mut self, pem: &[u8]) -> Self {
-        self.root_certificate = Some(pem.into());
-        self
-    }
-
-    /// In native mode: see [`Native::socket_channels`](crate::Native::socket_channels). Default false.
-    #[must_use]
-    pub fn socket_channels(mut self, socket_channels: bool) -> Self {
-        self.socket_channels = socket_channels;
         self
     }
 

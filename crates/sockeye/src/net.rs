@@ -50,8 +50,8 @@ pub(crate) enum Writer {
 /// What a held poll is answered with.
 #[derive(Debug)]
 pub(crate) enum PollAnswer {
-    /// Packets, and whether they may be compressed.
-    Payload(Vec<u8>, bool),
+    /// Packets.
+    Payload(Vec<u8>),
     /// The session is over.
     Closed,
 }

@@ -128,7 +128,20 @@ const LESSONS: &[Lesson] = &[
         needs: BROADCAST,
         example: "slow --url http://127.0.0.1:3000 --connections 500 --share 0.1 --rate 50 --duration 20s",
     },
+    Lesson {
+        scenario: "mixed",
+        shows: "How the server bears what your users do: a file says who comes when, what shares of\n\
+                \x20   them do, with which tokens and payloads, and which thresholds must hold (exit status 7\n\
+                \x20   if not). Messages published to rooms are checked for loss, order, duplicates and wrong\n\
+                \x20   recipients; acknowledgements are timed for each event. --connections, --duration and\n\
+                \x20   --warmup do not apply. docs/load-testing.md explains a file line by line.",
+        needs: MIXED,
+        example: "mixed --url http://127.0.0.1:3000 --file chat.toml",
+    },
 ];
+
+const MIXED: &str = "What the file says. Without a [server] section the events of `sockeye serve`: join, leave,\n\
+                     \x20   publish, message.";
 
 const COMMON: &str = "http://127.0.0.1:3000 stands for your server: any that speaks Socket.IO 3 or 4, or with\n\
                       --protocol websocket plain WebSocket. https:// is not supported yet.";
@@ -253,7 +266,8 @@ mod tests {
     #[test]
     fn every_example_is_a_command_line() {
         for lesson in LESSONS {
-            let line = lesson.example.split(' ').map(String::from);
+            let example = lesson.example.replace("--file ", "--file scenarios/");
+            let line = example.split(' ').map(String::from);
             let command = parse(line).unwrap_or_else(|error| panic!("{}: {error}", lesson.example));
             let Command::Run { plan, .. } = command else {
                 panic!("{}", lesson.example)

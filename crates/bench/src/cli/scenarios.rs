@@ -1,10 +1,12 @@
 //! The scenarios and the flags that belong to some of them.
 
 use super::{Flag, UsageError, Values, flag, impossible, of};
+use crate::mixed::Mix;
 use crate::plan::{
     Churn, CutBy, Pace, Plan, Ramp, Reconnect, Scenario, Slow, Soak, Spike, Transport,
 };
 use crate::target::Protocol;
+use std::path::Path;
 use std::time::Duration;
 
 pub(super) const SCENARIOS: &[(&str, &str)] = &[
@@ -44,6 +46,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     (
         "slow",
         "a fan-out of which a --share of the readers reads at --read-rate",
+    ),
+    (
+        "mixed",
+        "what --file says: phases, behaviours of clients, payloads, thresholds",
     ),
 ];
 
@@ -215,6 +221,14 @@ pub(super) const FLAGS: &[Flag] = &[
             "bytes per second each of them reads; 0: none",
         ),
     ),
+    of(
+        &["mixed"],
+        flag("file", "FILE", "", "scenario file in TOML (required)"),
+    ),
+    of(
+        &["mixed"],
+        flag("check", "", "", "only check the file; needs no --url"),
+    ),
     flag(
         "transport",
         "NAME",
@@ -290,8 +304,17 @@ impl Values {
                 publishers,
                 pace,
             }),
+            "mixed" => Scenario::Mixed,
             _ => Scenario::Fanout { publishers, pace },
         })
+    }
+
+    /// The scenario file.
+    pub(super) fn mix(&self) -> Result<Mix, UsageError> {
+        let file = self
+            .get("file")
+            .ok_or_else(|| UsageError("--file is required: a scenario file".into()))?;
+        Mix::load(Path::new(file)).map_err(|error| UsageError(error.to_string()))
     }
 
     /// What single scenarios change in the plan's defaults.
@@ -315,6 +338,9 @@ impl Values {
 
     /// What depends on the rest of the plan.
     pub(super) fn complete(&self, plan: &mut Plan) -> Result<(), UsageError> {
+        if plan.scenario == Scenario::Mixed {
+            plan.play(self.mix()?);
+        }
         if let Some(rooms) = self.number("rooms")? {
             plan.rooms = rooms;
         }
@@ -402,7 +428,11 @@ mod tests {
     #[test]
     fn every_scenario_is_known_by_its_name_and_has_defaults() {
         for (name, _) in SCENARIOS {
-            let plan = try_plan(name).unwrap();
+            let file = match *name {
+                "mixed" => " --file scenarios/chat.toml",
+                _ => "",
+            };
+            let plan = try_plan(&format!("{name}{file}")).unwrap();
             assert_eq!(plan.scenario.name(), *name);
         }
     }

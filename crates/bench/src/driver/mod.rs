@@ -4,6 +4,7 @@ mod churn;
 mod desk;
 mod echo;
 mod fanout;
+mod mixed;
 mod pool;
 mod ramp;
 mod reconnect;
@@ -14,10 +15,11 @@ pub(crate) use churn::Churning;
 pub(crate) use desk::{Desk, Outgoing, Step};
 pub(crate) use echo::Echo;
 pub(crate) use fanout::{Fanout, room};
-pub(crate) use ramp::{Ramping, after_step};
+pub(crate) use mixed::{Doors, Mixing};
+pub(crate) use ramp::Ramping;
 pub(crate) use reconnect::Reconnecting;
 pub(crate) use slow::{SlowFanout, is_slow};
-pub(crate) use spike::{Spiking, left_behind};
+pub(crate) use spike::Spiking;
 
 use crate::stamp::Stamp;
 
@@ -63,6 +65,10 @@ pub(crate) trait Driver {
     fn stalled(&mut self, _desk: &mut Desk) {}
     /// Whether the measurement is over before its time.
     fn is_finished(&self) -> bool {
+        false
+    }
+    /// Whether it waits, after the measurement, for what is no message of the history.
+    fn is_waiting(&self) -> bool {
         false
     }
     /// A text of the server that is none of the run's messages, from a connection that is ready.

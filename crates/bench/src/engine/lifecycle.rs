@@ -105,7 +105,7 @@ impl Core {
         if self.wire.protocol() == Protocol::Floor {
             return self.ready(index, driver);
         }
-        if self.wire.transport() != Transport::WebSocket {
+        if self.wire.transport(index) != Transport::WebSocket {
             return self.begin_polling(index, driver);
         }
         let connection = &mut self.connections[index as usize];
@@ -117,7 +117,7 @@ impl Core {
 
     /// Namespace and room are joined; what remains is the upgrade, if there is one.
     pub(super) fn entered<D: Driver>(&mut self, index: u32, driver: &mut D) {
-        if self.is_polling(index) && self.wire.transport() == Transport::Upgrade {
+        if self.is_polling(index) && self.wire.transport(index) == Transport::Upgrade {
             self.connections[index as usize].phase = Phase::Switching;
         } else {
             self.ready(index, driver);
@@ -213,6 +213,7 @@ impl Core {
                 (Step::Cut(_), Phase::Ready) => self.end(index, End::Cut, driver),
                 (Step::Leave(_) | Step::Cut(_), Phase::Queued) => {
                     self.connections[index as usize].phase = Phase::Gone;
+                    driver.failed(index, &mut self.desk);
                 }
                 (_, Phase::Leaving | Phase::Gone) => {}
                 (Step::Leave(_) | Step::Cut(_), _) => {
@@ -224,7 +225,7 @@ impl Core {
 
     fn leave<D: Driver>(&mut self, index: u32, driver: &mut D) {
         self.wire.polling = self.is_polling(index);
-        self.wire.put_leave(&mut self.out);
+        self.wire.put_leave(index, &mut self.out);
         if self.out.is_empty() {
             return self.end(index, End::Left, driver);
         }

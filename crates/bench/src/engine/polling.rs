@@ -206,7 +206,7 @@ impl Core {
 
     /// The session is open: notes its name, and probes a WebSocket if one is wanted.
     pub(super) fn opened(&mut self, index: u32, text: &[u8]) -> Result<(), Cause> {
-        let wants_upgrade = self.wire.transport() == Transport::Upgrade;
+        let wants_upgrade = self.wire.transport(index) == Transport::Upgrade;
         let Some(polling) = self.polling(index) else {
             return Ok(());
         };

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::text::{bytes, grouped, short};
+use crate::mixed::{ERROR_SHARE, EventReport, MixedReport, ThresholdReport};
 use crate::results::Drift;
 
 /// A heading with its lines.
@@ -80,8 +81,112 @@ impl Report {
             ];
             all.push(("Slow readers", rows));
         }
+        if let Some(mixed) = &self.mixed {
+            all.extend(scenario_file(mixed));
+        }
         all
     }
+}
+
+/// What a scenario file found, each event and each threshold on a line of its own.
+fn scenario_file(mixed: &MixedReport) -> Vec<Detail> {
+    let clients = &mixed.clients;
+    let mut rows = vec![
+        ("name", mixed.name.clone()),
+        (
+            "clients",
+            format!(
+                "{} came, {} went, {} at a time at most",
+                grouped(clients.came),
+                grouped(clients.finished),
+                grouped(clients.most.into())
+            ),
+        ),
+        (
+            "connections",
+            format!(
+                "{} of {} ready",
+                grouped(clients.connected),
+                grouped(clients.connections)
+            ),
+        ),
+    ];
+    if clients.not_started > 0 {
+        let text = format!(
+            "{} clients, above max_clients",
+            grouped(clients.not_started)
+        );
+        rows.push(("NOT STARTED", text));
+    }
+    if mixed.connect.count > 0 {
+        rows.push(("set-up", spread(&mixed.connect)));
+    }
+    if mixed.published > 0 {
+        let text = format!(
+            "{} messages, delivered {} times",
+            grouped(mixed.published),
+            grouped(mixed.delivered)
+        );
+        rows.push(("published", text));
+    }
+    if mixed.delivery.count > 0 {
+        rows.push(("delivery", spread(&mixed.delivery)));
+    }
+    let share = format!("{} %", short(mixed.error_share * 100.0));
+    rows.push(("gone wrong", share));
+    let odd = [
+        ("ACKS TWICE", mixed.double_acks),
+        ("ACKS UNASKED", mixed.unasked_acks),
+        ("acks too late", mixed.late_acks),
+    ];
+    rows.extend(
+        odd.into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name, grouped(count))),
+    );
+    let events = mixed.events.iter().map(|event| ("event", of_event(event)));
+    let mut all = vec![("Scenario file", rows), ("Events", events.collect())];
+    if !mixed.thresholds.is_empty() {
+        let thresholds = mixed.thresholds.iter().map(|threshold| {
+            let name = if threshold.holds { "holds" } else { "MISSED" };
+            (name, of_threshold(threshold))
+        });
+        all.push(("Thresholds", thresholds.collect()));
+    }
+    all
+}
+
+fn of_event(event: &EventReport) -> String {
+    let mut text = format!("{}: {} sent", event.event, grouped(event.sent));
+    if event.asked > 0 {
+        let acked = event.acked + event.refused;
+        text.push_str(&format!(", {} acknowledged", grouped(acked)));
+    }
+    for (count, what) in [
+        (event.refused, "of these with an error"),
+        (event.missing, "NOT acknowledged in time"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {} {what}", grouped(count)));
+        }
+    }
+    if event.latency.count > 0 {
+        text.push_str(&format!("; {}", spread(&event.latency)));
+    }
+    text
+}
+
+fn of_threshold(threshold: &ThresholdReport) -> String {
+    let is_share = threshold.of == ERROR_SHARE;
+    let value = |value: f64| match is_share {
+        true => format!("{} %", short(value * 100.0)),
+        false => format!("{} ms", short(value)),
+    };
+    let found = threshold
+        .found
+        .map_or("nothing to measure".to_owned(), value);
+    let limit = value(threshold.limit);
+    format!("{}: {found}, allowed {limit}", threshold.of)
 }
 
 fn spread(figures: &crate::Percentiles) -> String {

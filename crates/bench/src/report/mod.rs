@@ -18,6 +18,7 @@ pub use validity::{Limits, Validity};
 
 use crate::history::Faults;
 use crate::latency::{Latency, Percentiles};
+use crate::mixed::MixedReport;
 use crate::process::{CpuTime, Memory};
 use crate::results::{
     ChurnReport, DriftReport, PhaseReport, ReconnectReport, SlowReport, SpikeReport,
@@ -71,6 +72,8 @@ pub struct Report {
     pub churn: Option<ChurnReport>,
     /// Slow readers.
     pub slow: Option<SlowReport>,
+    /// What a scenario file found.
+    pub mixed: Option<MixedReport>,
     /// Each process of the generator, if there were several.
     pub workers: Vec<WorkerReport>,
     /// Distributions that the members above give as percentiles.
@@ -264,7 +267,25 @@ impl Report {
     /// Whether every connection held (or came back, where that was asked) and every message
     /// arrived once, in order, where it belonged.
     pub fn is_clean(&self) -> bool {
-        self.faults.is_clean() && self.errors.total() == 0 && self.is_back()
+        self.is_faultless() && !self.has_errors() && self.is_back()
+    }
+
+    fn is_faultless(&self) -> bool {
+        let mixed = self.mixed.as_ref();
+        self.faults.is_clean() && mixed.is_none_or(MixedReport::is_faultless)
+    }
+
+    /// Whether something went wrong that is neither a fault nor tolerated by a threshold.
+    fn has_errors(&self) -> bool {
+        match &self.mixed {
+            Some(mixed) => !mixed.tolerates_errors(),
+            None => self.errors.total() > 0,
+        }
+    }
+
+    /// Whether a threshold of the scenario was missed.
+    fn misses_threshold(&self) -> bool {
+        self.mixed.as_ref().is_some_and(|mixed| !mixed.holds())
     }
 
     /// Whether every connection that was to reconnect did.
@@ -278,23 +299,16 @@ impl Report {
         self.drift.as_ref().is_some_and(DriftReport::is_exceeded)
     }
 
-    /// What probably is wrong with the run itself, if its figures look like it.
-    pub fn hint(&self) -> Option<&'static str> {
-        let nothing = self.load.sent > 0 && self.load.received == 0 && self.faults.lost > 0;
-        nothing.then_some(
-            "not a single message came back: does the server answer the event that was sent? The \
-             help of the scenario says what it needs",
-        )
-    }
-
     /// What the run comes to, the gravest first.
     pub fn outcome(&self) -> Outcome {
-        if !self.faults.is_clean() {
+        if !self.is_faultless() {
             Outcome::Faults
-        } else if self.errors.total() > 0 || !self.is_back() {
+        } else if self.has_errors() || !self.is_back() {
             Outcome::Errors
         } else if self.is_drifting() {
             Outcome::Drift
+        } else if self.misses_threshold() {
+            Outcome::Threshold
         } else if self.generator.validity != Validity::Valid {
             Outcome::NotValid
         } else {
@@ -360,23 +374,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_know_the_event_is_guessed() {
-        let mut report = sample();
-        assert_eq!(report.hint(), None);
-        report.load.received = 0;
-        assert!(report.hint().is_some());
-        assert!(
-            report
-                .to_string()
-                .contains("does the server answer the event")
-        );
-        report.load.sent = 0;
-        assert_eq!(report.hint(), None);
-    }
-
-    #[test]
     fn the_gravest_decides() {
         let mut report = sample();
+        let mixed = report.mixed.take();
         assert_eq!(report.outcome(), Outcome::Faults);
         report.faults = Faults::default();
         assert_eq!(report.outcome(), Outcome::Errors);
@@ -388,5 +388,15 @@ mod tests {
         assert_eq!(report.outcome(), Outcome::NotValid);
         report.generator.validity = Validity::Valid;
         assert_eq!(report.outcome(), Outcome::Clean);
+
+        let mut mixed = mixed.unwrap();
+        report.mixed = Some(mixed.clone());
+        assert_eq!(report.outcome(), Outcome::Threshold, "errors within bounds");
+        mixed.thresholds.clear();
+        report.mixed = Some(mixed.clone());
+        assert_eq!(report.outcome(), Outcome::Errors, "errors without bounds");
+        mixed.double_acks = 1;
+        report.mixed = Some(mixed);
+        assert_eq!(report.outcome(), Outcome::Faults);
     }
 }

@@ -56,7 +56,7 @@ impl Parameters {
             }
             .to_owned(),
             transport: plan.transport.name().to_owned(),
-            scenario: scenario(&plan.scenario),
+            scenario: scenario(plan),
             connections: plan.connections,
             payload: plan.payload.max(crate::Stamp::LEN),
             warmup_seconds: plan.warmup.as_secs_f64(),
@@ -107,7 +107,8 @@ fn words(name: &str, value: &Value, parts: &mut Vec<String>) {
 }
 
 /// The scenario's own parameters; durations in seconds.
-fn scenario(scenario: &Scenario) -> Value {
+fn scenario(plan: &Plan) -> Value {
+    let scenario = &plan.scenario;
     let mut value = match scenario {
         Scenario::Echo { window } => json!({ "window": window }),
         Scenario::Rate { per_second } => json!({ "rate": per_second }),
@@ -156,6 +157,15 @@ fn scenario(scenario: &Scenario) -> Value {
             });
             paced(own, &slow.pace)
         }
+        Scenario::Mixed => match &plan.mix {
+            Some(mix) => json!({
+                "file": mix.name,
+                "phases": mix.phases.len(),
+                "behaviours": mix.behaviours.len(),
+                "seed": mix.seed,
+            }),
+            None => json!({}),
+        },
         _ => json!({}),
     };
     value["name"] = scenario.name().into();

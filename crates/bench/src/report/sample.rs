@@ -1,6 +1,7 @@
 //! A report with something of everything, for tests of how reports look.
 
 use super::*;
+use crate::mixed::{Clients, EventReport, ThresholdReport};
 use crate::plan::{Pace, Plan, Scenario};
 use crate::results::Drift;
 use crate::target::{Protocol, Target};
@@ -113,8 +114,6 @@ pub(super) fn sample() -> Report {
             latency: histogram(1_000_000, 99_800).percentiles(),
             server_cores: Some(0.06),
             rss: Some(7 << 20),
-            set_up_buckets: Vec::new(),
-            buckets: Vec::new(),
         }],
         reconnect: Some(ReconnectReport {
             lost: 10,
@@ -160,7 +159,6 @@ pub(super) fn sample() -> Report {
             came: 10,
             skipped: 1,
             set_up: histogram(1_000_000, 10).percentiles(),
-            buckets: Vec::new(),
         }),
         slow: Some(SlowReport {
             readers: 100,
@@ -169,6 +167,7 @@ pub(super) fn sample() -> Report {
             received: 500,
             missing: 9_500,
         }),
+        mixed: Some(mixed()),
         workers: vec![WorkerReport {
             connections: 1000,
             ready: 998,
@@ -181,6 +180,52 @@ pub(super) fn sample() -> Report {
             },
         }],
         histograms: Histograms::default(),
+    }
+}
+
+fn mixed() -> MixedReport {
+    MixedReport {
+        name: "chat".into(),
+        clients: Clients {
+            came: 1_200,
+            finished: 200,
+            most: 1_000,
+            not_started: 3,
+            connections: 1_300,
+            connected: 1_298,
+        },
+        connect: histogram(2_000_000, 1_298).percentiles(),
+        delivery: histogram(1_000_000, 50_000).percentiles(),
+        published: 5_000,
+        delivered: 50_000,
+        events: vec![EventReport {
+            event: "publish".into(),
+            sent: 5_000,
+            asked: 5_000,
+            acked: 4_990,
+            refused: 4,
+            missing: 6,
+            latency: histogram(1_000_000, 4_994).percentiles(),
+        }],
+        late_acks: 1,
+        double_acks: 0,
+        unasked_acks: 0,
+        error_share: 0.0024,
+        thresholds: vec![
+            ThresholdReport {
+                of: "error share".into(),
+                limit: 0.001,
+                found: Some(0.0024),
+                holds: false,
+            },
+            ThresholdReport {
+                of: "delivery p99".into(),
+                limit: 100.0,
+                found: Some(24.0),
+                holds: true,
+            },
+        ],
+        faults: Faults::default(),
     }
 }
 

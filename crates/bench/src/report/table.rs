@@ -116,14 +116,18 @@ impl Report {
         ));
         let own = parameters.scenario_text();
         let load = format!(
-            "{}payload {} B, {} s measured after {} s warm-up",
+            "{}{}{} s measured after {} s warm-up",
             if own.is_empty() {
                 String::new()
             } else {
                 format!("{own}, ")
             },
-            parameters.payload,
-            short(self.load.seconds),
+            // Payloads of a scenario file differ.
+            match self.mixed {
+                Some(_) => String::new(),
+                None => format!("payload {} B, ", parameters.payload),
+            },
+            short(parameters.duration_seconds),
             short(parameters.warmup_seconds),
         );
         page.line("load", &load);
@@ -323,9 +327,6 @@ impl Report {
         for (what, remedy) in self.generator.limits.advice() {
             page.line("why", what);
             page.line("what to do", remedy);
-        }
-        if let Some(hint) = self.hint() {
-            page.line("hint", hint);
         }
         let outcome = self.outcome();
         page.line(

@@ -7,7 +7,7 @@ pub(crate) mod packet;
 pub(crate) mod response;
 
 use crate::driver::room;
-use crate::plan::{Credential, Credentials, Plan, Transport};
+use crate::plan::{Credential, Credentials, Plan, Scenario, Transport};
 use crate::stamp::{Kind, Stamp};
 use crate::target::Protocol;
 use frame::{Header, Invalid, Keys, opcode};
@@ -41,6 +41,8 @@ pub(crate) struct Wire {
     broadcast_event: Vec<u8>,
     room_event: Vec<u8>,
     payload: usize,
+    /// Whether events and acknowledgements are the driver's, and none of them a message.
+    own_words: bool,
     /// What follows the stamp in a payload; nothing stands for dots.
     filler: Vec<u8>,
     inflater: Option<Inflater>,
@@ -92,6 +94,8 @@ impl Wire {
             credential: Credential {
                 auth: plan.auth.clone(),
                 bearer: plan.bearer.clone(),
+                namespace: None,
+                transport: None,
             },
             credentials: plan.credentials.clone(),
             room: room.filter(|_| plan.target.protocol() == Protocol::SocketIo),
@@ -102,6 +106,7 @@ impl Wire {
             broadcast_event: plan.events.broadcast.clone().into_bytes(),
             room_event: plan.events.room_broadcast.clone().into_bytes(),
             payload: plan.payload.max(Stamp::LEN),
+            own_words: plan.scenario == Scenario::Mixed,
             filler: match plan.prose {
                 true => prose(plan.payload.saturating_sub(Stamp::LEN)),
                 false => Vec::new(),
@@ -116,8 +121,11 @@ impl Wire {
         self.protocol
     }
 
-    pub(crate) fn transport(&self) -> Transport {
-        self.transport
+    /// How a connection is carried.
+    pub(crate) fn transport(&self, connection: u32) -> Transport {
+        let own = self.credentials.as_ref();
+        own.and_then(|own| own.of(connection).transport)
+            .unwrap_or(self.transport)
     }
 
     /// The GET that opens a session or, with its id, waits for packets.
@@ -166,8 +174,10 @@ impl Wire {
 
     /// Appends the packet that joins the namespace.
     pub(crate) fn put_connect(&mut self, connection: u32, out: &mut Vec<u8>) {
-        let auth = self.credential(connection).auth.unwrap_or_default();
-        let packet = [b"40", &self.namespace[..], auth.as_bytes()].concat();
+        let credential = self.credential(connection);
+        let namespace = self.namespace_of(&credential);
+        let auth = credential.auth.as_deref().unwrap_or_default();
+        let packet = [b"40", &namespace[..], auth.as_bytes()].concat();
         self.put_text(&packet, out);
     }
 
@@ -186,10 +196,11 @@ impl Wire {
     }
 
     /// Appends what says that a connection leaves; nothing if the protocol has no word for it.
-    pub(crate) fn put_leave(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn put_leave(&mut self, connection: u32, out: &mut Vec<u8>) {
         match self.protocol {
             Protocol::SocketIo => {
-                let packet = [b"41", &self.namespace[..]].concat();
+                let namespace = self.namespace_of(&self.credential(connection));
+                let packet = [b"41", &namespace[..]].concat();
                 self.put_text(&packet, out);
             }
             Protocol::WebSocket => {}
@@ -216,6 +227,15 @@ impl Wire {
     pub(crate) fn put_frame(&mut self, text: &[u8], out: &mut Vec<u8>) {
         let key = (self.protocol != Protocol::Floor).then(|| self.keys.next());
         frame::put(opcode::TEXT, key, text, out);
+    }
+
+    /// `/nsp,` or nothing.
+    fn namespace_of(&self, credential: &Credential) -> Vec<u8> {
+        match credential.namespace.as_deref() {
+            None => self.namespace.clone(),
+            Some("/") => Vec::new(),
+            Some(namespace) => format!("{namespace},").into_bytes(),
+        }
     }
 
     fn credential(&self, connection: u32) -> Credential {
@@ -304,6 +324,7 @@ impl Wire {
             Packet::Close | Packet::Disconnected => Incoming::Closed,
             Packet::Connected => Incoming::Connected,
             Packet::Refused => Incoming::Refused,
+            Packet::Ack { .. } | Packet::Event { .. } if self.own_words => Incoming::Other,
             Packet::Ack { id: JOIN_ID, .. } => Incoming::Joined,
             Packet::Ack { id, arguments } => self.message(Kind::Echo, Some(id), arguments),
             Packet::Event { name, arguments } if name == self.broadcast_event => {

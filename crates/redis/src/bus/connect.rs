@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, TlsCertificates,
-};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind};
 use sockeye_cluster::{BusError, BusErrorKind};
 
 use crate::RedisConfig;
@@ -66,18 +64,7 @@ pub(super) async fn listener(config: &RedisConfig) -> Result<PubSub, BusError> {
 fn client(config: &RedisConfig) -> Result<Client, BusError> {
     // For TLS; whoever has chosen another provider before has theirs.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    let server = config.server.clone();
-    let client = match (&config.root_certificate, server.addr()) {
-        (Some(root), redis::ConnectionAddr::TcpTls { .. }) => {
-            let certificates = TlsCertificates {
-                client_tls: None,
-                root_cert: Some(root.to_vec()),
-            };
-            Client::build_with_tls(server, certificates)
-        }
-        _ => Client::open(server),
-    };
-    client.map_err(|failed| error(&failed))
+    Client::open(config.server.clone()).map_err(|failed| error(&failed))
 }
 
 fn in_time() -> BusError {

@@ -102,13 +102,13 @@ impl Format {
         }
     }
 
-    /// What a node with members of a room listens to, if that is more than the namespace's channels.
+    /// What a node with members of a room listens to; in the classic format that is nothing more.
     pub(super) fn of_room(&self, nsp: &str, room: &str) -> Option<(Channel, Route)> {
         match self {
-            Self::Native(native, _) if native.has_channel(room) => {
+            Self::Native(native, _) => {
                 Some((Channel::Exact(native.room(nsp, room)), Route::Native))
             }
-            _ => None,
+            Self::Classic(..) => None,
         }
     }
 

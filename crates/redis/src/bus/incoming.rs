@@ -1,6 +1,5 @@
 //! What was heard, and what is done about it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,11 +19,7 @@ pub(super) async fn handle(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>
         if shared.is_over() {
             return;
         }
-        // A listener that panics loses this message, not all that come after it.
-        if catch_unwind(AssertUnwindSafe(|| shared.handle(one))).is_err() {
-            shared.overrun.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(node = %shared.config.node, "a listener of the bus panicked");
-        }
+        shared.handle(one);
     }
 }
 

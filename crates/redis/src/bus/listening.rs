@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use sockeye_cluster::{BusError, BusErrorKind};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Shared;
 use super::connect::{self, Backoff};
@@ -144,6 +144,7 @@ async fn serve(
     backoff.reset();
     let mut ticks = tokio::time::interval(shared.config.heartbeat_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let begun = Instant::now();
     loop {
         let change = tokio::select! {
             biased;
@@ -151,7 +152,7 @@ async fn serve(
             change = changes.recv() => change,
             _ = ticks.tick() => {
                 shared.tick();
-                if shared.silence() > shared.config.response_timeout {
+                if begun.elapsed() > shared.config.heartbeat_timeout && shared.is_deaf() {
                     return Stop::Broken;
                 }
                 continue;

@@ -134,8 +134,7 @@ impl RedisBus {
         let format = match config.mode {
             RedisMode::Native => {
                 let sealer = Sealer::new(node, incarnation, key.clone());
-                let native = Native::new(prefix).socket_channels(config.socket_channels);
-                Format::Native(native, sealer)
+                Format::Native(Native::new(prefix), sealer)
             }
             RedisMode::Classic => Format::Classic(Classic::new(prefix), node),
         };
@@ -578,13 +577,7 @@ impl Shared {
             let heartbeat = || self.format.to_all("", &Body::Heartbeat);
             let _ = self.outbox.publish(usize::MAX, None, heartbeat);
         }
-        let mut members = self.members.lock();
-        // Who hears nothing, not even itself, cannot say that others are silent.
-        if self.silence() > self.config.heartbeat_interval * 2 {
-            members.forgive(self.clock());
-        }
-        let lost = members.expire(self.clock());
-        drop(members);
+        let lost = self.members.lock().expire(self.clock());
         for event in lost {
             if let NodeEvent::Lost(node) = &event {
                 self.requests.lock().gone(node);
@@ -616,14 +609,12 @@ impl Shared {
         self.verified.notify_waiters();
     }
 
-    /// For how long this node has been publishing without hearing itself: the connections look alive,
-    /// and Redis is slow or is not there.
-    fn silence(&self) -> Duration {
+    /// Whether this node publishes and does not hear itself: the connection looks alive and is not.
+    fn is_deaf(&self) -> bool {
         let probes = self.probes.lock();
-        match probes.sent.front() {
-            Some((_, at)) if self.publishing.load(Ordering::Acquire) => at.elapsed(),
-            _ => Duration::ZERO,
-        }
+        let oldest = probes.sent.front();
+        self.publishing.load(Ordering::Acquire)
+            && oldest.is_some_and(|(_, at)| at.elapsed() > self.config.heartbeat_timeout)
     }
 
     /// Everything that is wanted is listened to, after a connection was made.
@@ -642,7 +633,7 @@ impl Shared {
     fn health(&self) -> Health {
         let is_connected = self.publishing.load(Ordering::Acquire)
             && self.listening.load(Ordering::Acquire)
-            && self.silence() < self.config.heartbeat_timeout;
+            && !self.is_deaf();
         let mut health = Health::default();
         health.link = match self.check() {
             Err(_) => Link::Down,

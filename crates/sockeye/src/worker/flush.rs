@@ -301,7 +301,7 @@ impl Worker {
 
 /// Answers the poll a client holds open, if something waits for it.
 pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
-    let Some((payload, compress)) = shard.take_payload_to_compress(key, MAX_PAYLOAD) else {
+    let Some(payload) = shard.take_payload(key, MAX_PAYLOAD) else {
         if let Some(session) = shard.session(key) {
             session.io.connection.set_backlog(session.out.bytes());
         }
@@ -315,7 +315,7 @@ pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
     if let Writer::Polling { poll } = &mut session.io.writer
         && let Some(poll) = poll.take()
     {
-        let _ = poll.send(PollAnswer::Payload(payload, compress));
+        let _ = poll.send(PollAnswer::Payload(payload));
     }
     shard.drained(key);
 }
