@@ -40,6 +40,14 @@ class Documents(unittest.TestCase):
                     if anchor and target.suffix == ".md":
                         self.assertIn(anchor, list(anchors(target.read_text(encoding="utf-8"))), "no such heading")
 
+    def test_what_replaces_a_name_of_nodejs_exists(self):
+        sources = (ROOT / "crates/sockeye/src").rglob("*.rs")
+        names = set(re.findall(r"\bfn (\w+)", "".join(source.read_text(encoding="utf-8") for source in sources)))
+        rows = re.findall(r"^\|[^|]*\|([^|]*)\|$", (ROOT / "docs/from-node.md").read_text(encoding="utf-8"), re.MULTILINE)
+        ours = {name for row in rows for name in re.findall(r"`([a-z_]+)(?:\([^`]*\)(?:\.[^`]*)?)?`", row)}
+        self.assertGreater(len(ours), 60)
+        self.assertLessEqual(ours - {"sockeye", "in", "error"}, names)
+
 
 if __name__ == "__main__":
     unittest.main()
