@@ -35,9 +35,9 @@ afterEach(async () => {
  * A window of its own profile, connected and in its room.
  *
  * @param {string} name
- * @param {{ hash?: string, context?: import("playwright-core").BrowserContextOptions }} [options]
+ * @param {{ hash?: string, context?: import("playwright-core").BrowserContextOptions, at?: SockeyeServer, listed?: boolean }} [options]
  */
-async function open(name, { hash = "lobby", context: options = {} } = {}) {
+async function open(name, { hash = "lobby", context: options = {}, at = server, listed = true } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1180, height: 760 },
     reducedMotion: "reduce", // screenshots show how things look once they have arrived
@@ -53,9 +53,9 @@ async function open(name, { hash = "lobby", context: options = {} } = {}) {
       faults.push(`${name}: ${message.text()}`);
     }
   });
-  await page.goto(`${server.url}#${hash}`);
+  await page.goto(`${at.url}#${hash}`);
   await state(page, "connected");
-  await people(page, (names) => names.some((text) => text === `${name} you`));
+  if (listed) await people(page, (names) => names.some((text) => text === `${name} you`));
   return page;
 }
 
@@ -125,6 +125,31 @@ test("two windows talk, in several rooms, and see who is there", async () => {
   await ben.click("#leave");
   await people(ada, exactly("Ada you"));
   await ada.locator(".event", { hasText: "Benedict left" }).waitFor();
+});
+
+test("a server at another path, and a room with more members than are listed", async () => {
+  const other = new SockeyeServer("--path", "/live", "--max-listed-members", "2");
+  await other.start();
+  try {
+    const ada = await open("Ada", { at: other });
+    const ben = await open("Ben", { at: other });
+    const cleo = await open("Cleo", { at: other, listed: false });
+    for (const page of [ada, ben, cleo]) {
+      await page.locator("#people-title", { hasText: "Here now: 3" }).waitFor();
+      await page.locator("#people-note", { hasText: "Too many to be listed" }).waitFor();
+      await people(page, exactly());
+    }
+    await say(cleo, "Hello all");
+    await hears(ada, "Hello all");
+    await shoot(ada, "crowd");
+    await cleo.context().close();
+    await people(ada, exactly("Ada you", "Ben"));
+    await people(ben, exactly("Ben you", "Ada"));
+    await ada.locator("#people-title", { hasText: "Here now: 2" }).waitFor();
+  } finally {
+    await Promise.all(contexts.splice(0).map((context) => context.close()));
+    await other.stop();
+  }
 });
 
 test("the state and the round trip are shown", async () => {

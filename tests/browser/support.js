@@ -12,7 +12,13 @@ const START_TIMEOUT = 20_000;
 export class SockeyeServer {
   /** @type {import("node:child_process").ChildProcess | null} */ #process = null;
   #output = "";
+  /** @type {string[]} */ #flags;
   port = 0;
+
+  /** @param {...string} flags */
+  constructor(...flags) {
+    this.#flags = flags;
+  }
 
   get url() {
     return `http://127.0.0.1:${this.port}/`;
@@ -20,7 +26,7 @@ export class SockeyeServer {
 
   async start() {
     if (!BINARY) throw new Error("SOCKEYE_BIN names the server binary to test");
-    const child = spawn(BINARY, ["serve", "--port", String(this.port)], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(BINARY, ["serve", "--port", String(this.port), ...this.#flags], { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     this.#output = "";
     this.port = await new Promise((resolve, reject) => {
