@@ -154,19 +154,21 @@ async function round() {
   await raw.closeAll();
 }
 
-test("two rounds of more than a thousand clients leave nothing behind", async () => {
+test("rounds of more than a thousand clients leave nothing behind", async () => {
   const start = await fixture.settle();
   const descriptors = fixture.descriptors();
   const back = () => waitFor(() => fixture.descriptors() <= descriptors + 2, "the descriptors", 8000);
-  await round();
-  await back();
-  const first = fixture.rss();
-  await round();
-  await back();
-  const second = fixture.rss();
-  assert.deepEqual(await fixture.stats(), start);
+  const memory = [];
+  for (let i = 0; i < 3; i++) {
+    await round();
+    await back();
+    memory.push(fixture.rss());
+    assert.deepEqual(await fixture.stats(), start);
+  }
+  // The first round also pays for what is set up once, and an allocator may have given its pages back since.
+  const [, before, after] = memory;
   // A garbage-collected heap may grow on; an allocator that frees may not.
   const factor = NODE ? 1.5 : 1.1;
   const slack = 2 << 20;
-  assert.ok(second <= first * factor + slack, `${first} bytes after one round, ${second} after two`);
+  assert.ok(after <= before * factor + slack, `bytes after each round: ${memory}`);
 });
