@@ -60,11 +60,25 @@ impl Recovery {
     }
 }
 
+/// Whether workers write through io_uring: one system call for hundreds of connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum IoUring {
+    /// Where the system allows it (Linux 5.19, 6.1 for the best of it; containers often forbid
+    /// it), and one system call for each connection elsewhere. The log and the gauge
+    /// `io_uring_workers` say which it is.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// All settings of a running server.
 pub(crate) struct Config {
     pub(crate) core: Arc<CoreConfig>,
     pub(crate) path: String,
     pub(crate) workers: usize,
+    pub(crate) io_uring: IoUring,
     pub(crate) transports: Vec<Transport>,
     pub(crate) allow_upgrades: bool,
     pub(crate) initial_packet: Option<String>,
@@ -128,6 +142,7 @@ impl Default for ServerBuilder {
                 workers: std::thread::available_parallelism()
                     .map_or(1, |n| n.get())
                     .min(255),
+                io_uring: IoUring::Auto,
                 transports: vec![Transport::Polling, Transport::WebSocket],
                 allow_upgrades: true,
                 initial_packet: None,
@@ -300,6 +315,12 @@ impl ServerBuilder {
     /// Worker threads, 1 to 255. Default: the CPUs this process may run on.
     pub fn workers(mut self, workers: usize) -> Self {
         self.config.workers = workers.clamp(1, 255);
+        self
+    }
+
+    /// Whether workers write through io_uring. Default: where the system allows it.
+    pub fn io_uring(mut self, io_uring: IoUring) -> Self {
+        self.config.io_uring = io_uring;
         self
     }
 

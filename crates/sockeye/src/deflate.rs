@@ -45,7 +45,7 @@ impl Outgoing {
     }
 
     /// The compressed form of `message`, made once for all connections with this window.
-    pub(crate) fn shared(&self, message: &Message) -> Option<Bytes> {
+    pub(crate) fn shared<'m>(&self, message: &'m Message) -> Option<&'m Bytes> {
         if !self.wants(message) {
             return None;
         }
@@ -56,7 +56,7 @@ impl Outgoing {
             });
             Some(wire)
         };
-        message.deflated(bits, make).cloned()
+        message.deflated(bits, make)
     }
 
     /// Compresses up to `max` bytes of what waits with the connection's own window.

@@ -113,7 +113,9 @@ impl Emitter {
             Some(transit)
         };
         worker.submit(move |shard| {
-            drop(transit);
+            if let Some(transit) = transit {
+                transit.arrive(shard);
+            }
             if !shard.expect_ack(key, id, timeout, Waiter::One(sender)) {
                 return;
             }

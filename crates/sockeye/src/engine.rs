@@ -166,7 +166,7 @@ impl EngineSocket {
             return Err(EmitError::Refused);
         };
         worker.submit(move |shard| {
-            drop(transit);
+            transit.arrive(shard);
             let key = connection.key();
             if shard.enqueue(key, &message) == Queued::Refused {
                 Worker::retry_within(shard, key, &message);

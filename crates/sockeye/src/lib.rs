@@ -69,7 +69,7 @@ pub use self::http::{
 };
 pub use ack::{IntoReply, NoAck, Reply};
 pub use broadcast::{Answers, Broadcast, Found, RemoteSocket};
-pub use config::{Recovery, ServerBuilder};
+pub use config::{IoUring, Recovery, ServerBuilder};
 pub use data::Data;
 pub use emitter::Emitter;
 pub use engine::{EngineMessage, EngineSocket};

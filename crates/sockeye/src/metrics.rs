@@ -88,6 +88,8 @@ pub struct Gauges {
     pub recoverable_sessions: usize,
     /// Packets kept for recovery.
     pub recoverable_packets: usize,
+    /// Workers that write through io_uring; the others ask the system once for each connection.
+    pub io_uring_workers: usize,
 }
 
 /// Writes everything in the Prometheus text format, version 0.0.4.
@@ -209,7 +211,7 @@ fn stats_rows(s: &Stats) -> [(&'static str, &'static str, u64); 18] {
     ]
 }
 
-fn gauge_rows(g: &Gauges) -> [(&'static str, &'static str, usize); 10] {
+fn gauge_rows(g: &Gauges) -> [(&'static str, &'static str, usize); 11] {
     [
         ("sessions", "Open engine sessions.", g.sessions),
         (
@@ -244,6 +246,11 @@ fn gauge_rows(g: &Gauges) -> [(&'static str, &'static str, usize); 10] {
             "recoverable_packets",
             "Packets kept for recovery.",
             g.recoverable_packets,
+        ),
+        (
+            "io_uring_workers",
+            "Workers that write through io_uring.",
+            g.io_uring_workers,
         ),
     ]
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use sockeye_core::{AckFailure, AckWaiter, Host, Key};
+use sockeye_core::{AckFailure, AckWaiter, Host, Key, Shard};
 use sockeye_protocol::engine::{SessionId, SocketId, Transport};
 use sockeye_protocol::socketio::Args;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -32,6 +32,18 @@ pub(crate) struct Io {
     pub(crate) probe: Option<Arc<Link>>,
     /// Where the messages of a raw engine session go.
     pub(crate) raw: Option<Box<RawInbox>>,
+    /// Somebody may know of bytes that wait, and wait for them to leave.
+    pub(crate) watched: bool,
+}
+
+impl Io {
+    /// Tells those who hold handles how many bytes wait, after each write. Most of the time nothing
+    /// has waited that anybody knew of and nothing does: then what they share is not touched.
+    pub(crate) fn tell_backlog(&mut self, bytes: usize) {
+        if std::mem::replace(&mut self.watched, bytes > 0) || bytes > 0 {
+            self.connection.set_backlog(bytes);
+        }
+    }
 }
 
 /// The way out.
@@ -134,13 +146,10 @@ impl Connection {
         (before == 0 || before + bytes <= limit).then_some(transit)
     }
 
-    /// Called by the shard after each write. Most of the time nothing was left before and
-    /// nothing is left now, and the line is not dirtied.
-    pub(crate) fn set_backlog(&self, bytes: usize) {
+    /// See [`Io::tell_backlog`].
+    fn set_backlog(&self, bytes: usize) {
         let before = self.backlog.load(Ordering::Relaxed);
-        if before != bytes {
-            self.backlog.store(bytes, Ordering::Relaxed);
-        }
+        self.backlog.store(bytes, Ordering::Relaxed);
         if bytes < before || bytes == 0 {
             self.room.notify_waiters();
         }
@@ -151,6 +160,15 @@ impl Connection {
 pub(crate) struct Transit {
     connection: Arc<Connection>,
     bytes: usize,
+}
+
+impl Transit {
+    /// The bytes have come: whoever waits for them to leave is told when they have.
+    pub(crate) fn arrive(self, shard: &mut Shard<Net>) {
+        if let Some(session) = shard.session_mut(self.connection.key()) {
+            session.io.watched = true;
+        }
+    }
 }
 
 impl Drop for Transit {

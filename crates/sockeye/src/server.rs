@@ -412,6 +412,7 @@ impl Server {
         };
         for worker in self.0.started_workers() {
             gauges.tasks += worker.tasks.load(Ordering::Relaxed);
+            gauges.io_uring_workers += usize::from(worker.has_ring());
             let part = worker.ask(|shard| {
                 let sessions = (shard.session_count(), shard.raw_session_count());
                 let (sockets, timers) = (shard.socket_count(), shard.timer_count());

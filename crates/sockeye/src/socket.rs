@@ -379,9 +379,13 @@ impl Socket {
             return connection.backlog();
         }
         let key = connection.key();
-        connection
-            .worker
-            .call(|shard| shard.session(key).map_or(0, |s| s.out.bytes()))
+        connection.worker.call(|shard| {
+            let Some(session) = shard.session_mut(key) else {
+                return 0;
+            };
+            session.io.watched = true;
+            session.out.bytes()
+        })
     }
 }
 
@@ -724,7 +728,7 @@ impl Socket {
             return Queued::Refused;
         };
         worker.submit(move |shard| {
-            drop(transit);
+            transit.arrive(shard);
             if shard.send(key, &message) == Queued::Refused {
                 let _ = Worker::retry_full_within(shard, &message, |_| {});
             }

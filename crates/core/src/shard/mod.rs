@@ -143,26 +143,31 @@ impl<H: Host> Shard<H> {
         !self.dirty.is_empty()
     }
 
-    /// Takes the connections that have something to write since they were last taken.
+    /// Takes the connections that have something to write since they were last taken. None is
+    /// named again before [`Shard::begin_write`] was called for it.
     pub fn take_dirty(&mut self, into: &mut Vec<Key>) {
-        for key in &self.dirty {
-            if let Some(session) = self.sessions.get_mut(*key) {
-                session.dirty = false;
-                into.push(*key);
-                if session.unsent && !session.blocked && !session.out.is_empty() {
-                    // A poll is answered elsewhere, and tells then.
-                    if session.engine.transport() == Transport::WebSocket {
-                        let event = EngineEvent::Flushing(session.out.len());
-                        let session = *key;
-                        self.effects.push_back(Effect::Engine { session, event });
-                    }
-                }
-            }
-        }
-        self.dirty.clear();
+        into.append(&mut self.dirty);
         if self.dirty.capacity() > 4 * (self.sessions.len() + 64) {
             self.dirty = Vec::new();
         }
+    }
+
+    /// The session of a connection that was taken and not begun since. From here on it may be
+    /// taken again.
+    pub fn begin_write(&mut self, key: Key) -> Option<&mut Session<H::Io>> {
+        let session = self.sessions.get_mut(key)?;
+        if !std::mem::take(&mut session.dirty) {
+            return None;
+        }
+        if session.unsent && !session.blocked && !session.out.is_empty() {
+            // A poll is answered elsewhere, and tells then.
+            if session.engine.transport() == Transport::WebSocket {
+                let event = EngineEvent::Flushing(session.out.len());
+                let session = key;
+                self.effects.push_back(Effect::Engine { session, event });
+            }
+        }
+        Some(session)
     }
 
     /// The session of `key`.

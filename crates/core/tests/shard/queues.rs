@@ -66,24 +66,34 @@ fn volatile_is_dropped_between_two_polls() {
 fn a_connection_is_dirty_once_however_much_it_gets() {
     let mut rig = Rig::new();
     let (a, (b, _)) = (rig.websocket(), rig.client());
-    let mut dirty = Vec::new();
-    rig.shard.take_dirty(&mut dirty);
-    dirty.clear();
-    for _ in 0..3 {
-        assert!(rig.shard.enqueue(b, &event("x")).is_queued());
-        assert!(rig.shard.enqueue(a, &event("x")).is_queued());
+    let take = |rig: &mut Rig| {
+        let mut taken = Vec::new();
+        rig.shard.take_dirty(&mut taken);
+        taken
+    };
+    let begin = |rig: &mut Rig, key| rig.shard.begin_write(key).is_some();
+    for key in take(&mut rig) {
+        assert!(begin(&mut rig, key));
     }
+    let queue = |rig: &mut Rig| {
+        for _ in 0..3 {
+            assert!(rig.shard.enqueue(b, &event("x")).is_queued());
+            assert!(rig.shard.enqueue(a, &event("x")).is_queued());
+        }
+    };
+    queue(&mut rig);
     assert!(rig.shard.is_dirty());
-    rig.shard.take_dirty(&mut dirty);
-    assert_eq!(dirty, [b, a]);
+    assert_eq!(take(&mut rig), [b, a]);
+    // Not until it is written to, and then again.
+    queue(&mut rig);
     assert!(!rig.shard.is_dirty());
-    // One that is gone by then is not named.
-    let _ = rig.shard.enqueue(a, &event("x"));
-    let _ = rig.shard.enqueue(b, &event("x"));
+    assert!(begin(&mut rig, a) && begin(&mut rig, b));
+    assert!(!begin(&mut rig, a), "nothing has come since");
+    queue(&mut rig);
+    assert_eq!(take(&mut rig), [b, a]);
+    // One that is gone by then is not written to.
     rig.shard.close_now(a, CloseReason::ForcedClose, "");
-    dirty.clear();
-    rig.shard.take_dirty(&mut dirty);
-    assert_eq!(dirty, [b]);
+    assert!(begin(&mut rig, b) && !begin(&mut rig, a));
 }
 
 /// A packet of one socket was once retried on a connection that had no room for the packet of

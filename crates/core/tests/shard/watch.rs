@@ -66,6 +66,7 @@ fn a_session_on_polling_that_upgrades_is_told_of_in_order() {
     rig.pass(1_000);
     assert_eq!(told(&mut rig, session), ["created 2"]);
     rig.shard.take_dirty(&mut Vec::new());
+    assert!(rig.shard.begin_write(session).is_some());
     rig.read(session);
     rig.receive(session, "3");
     assert_eq!(
@@ -90,6 +91,7 @@ fn a_session_that_is_watched_no_more_is_not_told_of() {
     rig.shard.unwatch(session);
     rig.broadcast(&[], &[], "a");
     rig.shard.take_dirty(&mut Vec::new());
+    assert!(rig.shard.begin_write(session).is_some());
     rig.read(session);
     rig.shard.close_now(session, CloseReason::ForcedClose, "");
     assert!(told(&mut rig, session).is_empty());

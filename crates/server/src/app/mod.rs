@@ -110,6 +110,7 @@ fn builder(config: &Config) -> ServerBuilder {
         .release_memory(release_memory)
         .path(&config.path)
         .workers(config.workers)
+        .io_uring(config.io_uring)
         .transports(&transports)
         .allow_upgrades(config.allow_upgrades)
         .ping_interval(config.ping_interval)

@@ -129,6 +129,13 @@ settings! {
         "Each worker accepts and serves connections of its own, and a connection stays on its \
          worker for life. More workers than CPUs cost latency and gain nothing.";
 
+    IO_URING: "server.io_uring", "io-uring", Kind::Text(Rule::OneOf(&["auto", "off"])), Text("auto"),
+        "Write to many connections with one system call (Linux): auto or off",
+        "`auto` uses io_uring where the system allows it; containers often forbid it, and Linux \
+         before 5.19 lacks what is needed. Then each connection is written to by itself, which \
+         costs more CPU where messages go to many. The log says at the start which it is, and the \
+         metric `sockeye_io_uring_workers` for how many workers.";
+
     NODE: "server.node", "node-name", Kind::Text(Rule::Name), Text(""),
         "Name of this node; empty means the host name",
         "Told to clients in the `welcome` event and written in the log.";

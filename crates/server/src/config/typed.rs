@@ -16,6 +16,7 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     pub(crate) path: String,
     pub(crate) workers: usize,
+    pub(crate) io_uring: sockeye::IoUring,
     pub(crate) node: String,
     pub(crate) shutdown_grace: Duration,
     pub(crate) polling_close_timeout: Duration,
@@ -114,6 +115,10 @@ impl Config {
             host: of.text(&table::HOST).to_owned(),
             port: of.number(&table::PORT) as u16,
             path: of.text(&table::PATH).trim_end_matches('/').to_owned(),
+            io_uring: match of.text(&table::IO_URING) {
+                "off" => sockeye::IoUring::Off,
+                _ => sockeye::IoUring::Auto,
+            },
             workers: match of.size(&table::WORKERS) {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 workers => workers,

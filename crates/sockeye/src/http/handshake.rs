@@ -300,6 +300,7 @@ pub(crate) fn open_session(
         writer,
         probe: None,
         raw,
+        watched: false,
     };
     let key = worker.call(|shard| {
         let key = shard.open(id, request.transport, route.kind(), io, upgrades);

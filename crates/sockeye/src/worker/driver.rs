@@ -6,23 +6,30 @@ use std::time::Duration;
 
 use crate::server::ServerInner;
 use crate::worker::Worker;
+use crate::worker::flush::Flusher;
 use crate::worker::release::Release;
 
-/// Runs the turns of `worker` until the server is gone.
+/// Runs the turns of `worker`, whose thread this is, until the server is gone.
 ///
 /// A turn begins after the connections that were readable have been read: their tasks were
 /// woken before this one. It lets deadlines expire, executes what came through the inbox, and
-/// writes what was queued.
+/// writes to one batch of the connections for which something is queued.
 pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
+    let mut flusher = Flusher::open(&worker, server.config.io_uring);
     let sleep = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(sleep);
     let mut armed = u64::MAX;
     let mut release = Release::default();
+    let mut more = false;
     loop {
-        tokio::select! {
-            biased;
-            () = worker.turn.notified() => {}
-            () = &mut sleep, if armed != u64::MAX => armed = u64::MAX,
+        if more {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::select! {
+                biased;
+                () = worker.turn.notified() => {}
+                () = &mut sleep, if armed != u64::MAX => armed = u64::MAX,
+            }
         }
         // Not a mere store: whoever found a turn requested already has to be seen below.
         worker.turn_requested.swap(false, Ordering::AcqRel);
@@ -36,7 +43,7 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             shard.has_suspects()
         };
         worker.pump(&server);
-        worker.flush().await;
+        more = worker.flush(&mut flusher);
         if suspects {
             // Whoever is readable is read before a deadline is held against it.
             tokio::task::yield_now().await;

@@ -1,6 +1,8 @@
 //! What a shard holds of a WebSocket connection, and how it talks to the connection's task.
 
 use std::io::{self, IoSlice};
+#[cfg(any(target_os = "linux", test))]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -58,6 +60,12 @@ impl Link {
             Some(write) => write.try_write_vectored(slices),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    /// The socket of a bare TCP connection.
+    #[cfg(any(target_os = "linux", test))]
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.write.as_ref().map(|write| write.as_ref().as_fd())
     }
 
     /// Waits until the kernel takes bytes again.

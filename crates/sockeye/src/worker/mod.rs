@@ -24,7 +24,7 @@ use sockeye_protocol::engine::CloseReason;
 use tokio::sync::oneshot;
 
 use crate::engine_handle::EngineWatch;
-use crate::net::{Net, Writer};
+use crate::net::Net;
 use crate::server::ServerInner;
 
 pub(crate) use driver::drive;
@@ -62,6 +62,8 @@ pub(crate) struct Worker {
     overrun: AtomicBool,
     /// Those who want to know what happens on sessions of this worker.
     pub(crate) engine_watch: EngineWatch,
+    /// Writes go through io_uring.
+    ring: AtomicBool,
 }
 
 /// What one broadcast in an inbox costs beside its message.
@@ -86,6 +88,7 @@ impl Worker {
             inbox_calls: AtomicUsize::new(0),
             overrun: AtomicBool::new(false),
             engine_watch: EngineWatch::default(),
+            ring: AtomicBool::new(false),
         }
     }
 
@@ -294,6 +297,15 @@ impl Worker {
         }
     }
 
+    /// Whether writes go through io_uring.
+    pub(crate) fn has_ring(&self) -> bool {
+        self.ring.load(Ordering::Relaxed)
+    }
+
+    fn set_ring(&self, ring: bool) {
+        self.ring.store(ring, Ordering::Relaxed);
+    }
+
     /// Runs `f` as if inside this worker.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Restore(*const Worker);
@@ -400,7 +412,7 @@ impl Worker {
     ) -> Queued {
         let mut outcome = Queued::Refused;
         for key in shard.take_full() {
-            write_within(shard, key);
+            flush::write_one(shard, key);
             outcome = shard.enqueue(key, message);
             if outcome == Queued::Refused {
                 refused(shard);
@@ -412,7 +424,7 @@ impl Worker {
 
     /// As [`Worker::retry`], inside a call.
     pub(crate) fn retry_within(shard: &mut Shard<Net>, key: Key, message: &Arc<Message>) {
-        write_within(shard, key);
+        flush::write_one(shard, key);
         if shard.enqueue(key, message) == Queued::Refused {
             shard.overflow(key);
         }
@@ -424,26 +436,5 @@ impl Worker {
         let result = f(&mut self.state.lock());
         self.request_turn_here();
         result
-    }
-}
-
-/// Writes to one connection what can be written, inside a call.
-fn write_within(shard: &mut Shard<Net>, key: Key) {
-    let Some(session) = shard.session_mut(key) else {
-        return;
-    };
-    match &session.io.writer {
-        // Only its task can write, and the kernel has refused.
-        Writer::WebSocket { link, .. } if !link.is_direct() => link.signal(Signal::Write),
-        Writer::WebSocket { .. } if session.blocked => {}
-        Writer::WebSocket { link, .. } => {
-            let link = link.clone();
-            if let Some(mut batch) = flush::gather(key, session) {
-                let written = link.try_write(&batch.slices());
-                batch.set_outcome(written);
-                flush::settle(shard, batch);
-            }
-        }
-        Writer::Polling { .. } => answer_poll(shard, key),
     }
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::deflate::Outgoing;
 use crate::net::{Net, PollAnswer, Writer};
 use crate::server::ServerInner;
-use crate::worker::flush::{gather, settle};
+use crate::worker::flush::{Taken, settle};
 use crate::worker::{Link, Signal, Worker};
 
 /// Bytes read at once, into a buffer that belongs to the thread.
@@ -431,22 +431,21 @@ impl<S: Stream> WebSocketTask<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let key = self.key;
-            let batch = self.worker.call(|shard| {
-                let session = shard.session_mut(key)?;
-                let batch = gather(key, session);
-                if batch.is_none() {
+            let taken = self.worker.call(|shard| {
+                let taken = Taken::from(shard.session_mut(key)?);
+                if taken.is_none() {
                     shard.drained(key);
                 }
-                batch
+                taken
             });
             let Some(stream) = &mut self.stream else {
                 return Poll::Ready(());
             };
-            let Some(mut batch) = batch else {
+            let Some(taken) = taken else {
                 let _ = stream.poll_flush(cx);
                 return Poll::Ready(());
             };
-            let slices = batch.slices();
+            let slices = taken.slices();
             let outcome = match stream.poll_write(cx, &slices) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -454,8 +453,7 @@ impl<S: Stream> WebSocketTask<S> {
             drop(slices);
             let blocked = matches!(&outcome, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
             let failed = outcome.is_err() && !blocked;
-            batch.set_outcome(outcome);
-            self.worker.call(|shard| settle(shard, batch));
+            self.worker.call(|shard| settle(shard, key, outcome));
             self.worker.pump(&self.server);
             if blocked {
                 self.blocked = true;

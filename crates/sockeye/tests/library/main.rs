@@ -20,3 +20,4 @@ mod returning;
 mod room_events;
 mod states;
 mod support;
+mod writing;
