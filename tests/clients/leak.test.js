@@ -165,10 +165,12 @@ test("rounds of more than a thousand clients leave nothing behind", async () => 
     memory.push(fixture.rss());
     assert.deepEqual(await fixture.stats(), start);
   }
-  // The first round also pays for what is set up once, and an allocator may have given its pages back since.
+  // The first round also pays for what is set up once. An allocator may have given its pages back between the two, or do
+  // so in a moment.
   const [, before, after] = memory;
   // A garbage-collected heap may grow on; an allocator that frees may not.
   const factor = NODE ? 1.5 : 1.1;
   const slack = 2 << 20;
-  assert.ok(after <= before * factor + slack, `bytes after each round: ${memory}`);
+  const bound = before * factor + slack;
+  if (after > bound) await waitFor(() => fixture.rss() <= bound, `less memory; after each round: ${memory}`, 8000);
 });
