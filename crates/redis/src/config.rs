@@ -6,6 +6,8 @@ use std::time::Duration;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 use sockeye_cluster::{BusError, BusErrorKind, BusKey, NodeId};
 
+use crate::wire::SubscriptionMode;
+
 /// Which cluster on which Redis, and as whom.
 ///
 /// ```
@@ -22,6 +24,8 @@ pub struct RedisConfig {
     pub(crate) mode: RedisMode,
     prefix: Option<Box<str>>,
     secret: Option<Box<[u8]>>,
+    pub(crate) root_certificate: Option<Box<[u8]>>,
+    pub(crate) socket_channels: bool,
     pub(crate) max_queued_bytes: usize,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) heartbeat_timeout: Duration,
@@ -37,13 +41,21 @@ pub enum RedisMode {
     Native,
     /// That of Node.js' `createAdapter`, for a cluster with Node.js servers.
     Classic,
+    /// That of Node.js' `createShardedAdapter` with this mode of subscription; needs Redis 7.
+    Sharded(SubscriptionMode),
+}
+
+impl RedisMode {
+    pub(crate) fn is_sharded(self) -> bool {
+        matches!(self, Self::Sharded(_))
+    }
 }
 
 impl RedisConfig {
     /// A Redis by its URL, and the name of this node, which no other node of the cluster may have.
     ///
-    /// URLs are `redis://[user][:password@]host[:port][/db][?prefix=…]`, with `rediss` for TLS (the system's
-    /// certificates are trusted). Publish/subscribe knows no databases: so that clusters in different
+    /// URLs are `redis://[user][:password@]host[:port][/db][?prefix=…]`, with `rediss` for TLS (see
+    /// [`root_certificate`](RedisConfig::root_certificate)). Publish/subscribe knows no databases: so that clusters in different
     /// ones do not hear each other, the native mode makes a database other than 0 part of the prefix.
     ///
     /// # Errors
@@ -77,6 +89,8 @@ impl RedisConfig {
             mode: RedisMode::Native,
             prefix,
             secret: None,
+            root_certificate: None,
+            socket_channels: false,
             max_queued_bytes: 16 * 1024 * 1024,
             heartbeat_interval: Duration::from_secs(2),
             heartbeat_timeout: Duration::from_secs(10),
@@ -91,8 +105,8 @@ impl RedisConfig {
         self
     }
 
-    /// What the names of channels begin with. Default: what the URL says, else `sockeye`, in classic
-    /// mode `socket.io`. Kinds of formats must not share one.
+    /// What the names of channels begin with. Default: what the URL says, else `sockeye`, among
+    /// Node.js servers `socket.io`. Kinds of formats must not share one.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.into());
@@ -104,6 +118,21 @@ impl RedisConfig {
     #[must_use]
     pub fn secret(mut self, secret: &[u8]) -> Self {
         self.secret = Some(secret.into());
+        self
+    }
+
+    /// For TLS: the certificate (PEM) that the server's must go back to, instead of those that the system
+    /// trusts.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: &[u8]) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
+    }
+
+    /// In native mode: see [`Native::socket_channels`](crate::Native::socket_channels). Default false.
+    #[must_use]
+    pub fn socket_channels(mut self, socket_channels: bool) -> Self {
+        self.socket_channels = socket_channels;
         self
     }
 
@@ -135,7 +164,7 @@ impl RedisConfig {
     pub fn prefix(&self) -> String {
         let prefix = self.prefix.as_deref();
         match self.mode {
-            RedisMode::Classic => prefix.unwrap_or("socket.io").to_owned(),
+            RedisMode::Classic | RedisMode::Sharded(_) => prefix.unwrap_or("socket.io").to_owned(),
             RedisMode::Native => {
                 let prefix = prefix.unwrap_or("sockeye");
                 match self.server.redis_settings().db() {
@@ -154,7 +183,7 @@ impl RedisConfig {
     pub(crate) fn key(&self) -> Result<Option<BusKey>, BusError> {
         match (&self.secret, self.mode) {
             (Some(secret), RedisMode::Native) => Ok(Some(BusKey::new(secret, &self.prefix()))),
-            (Some(_), RedisMode::Classic) => Err(BusError::with(
+            (Some(_), _) => Err(BusError::with(
                 BusErrorKind::Misconfigured,
                 "the format of Node.js cannot be authenticated: leave the secret out, or use the native mode",
             )),

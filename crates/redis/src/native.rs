@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use sockeye_cluster::{NodeId, Operation};
+use sockeye_protocol::engine::SocketId;
 
 /// The names of the channels of a cluster of our own nodes, under a prefix.
 ///
@@ -13,6 +14,10 @@ use sockeye_cluster::{NodeId, Operation};
 /// | `sockeye:nsp:/chat` | what concerns a whole namespace |
 /// | `sockeye:room:5:/chat:lobby` | what concerns one room: only nodes with members hear it |
 ///
+/// Every socket is in a room of its own, named by its id of 20 characters. By default these have no
+/// channel: a client that connects then costs Redis nothing, and what is for a single socket of another
+/// node goes to the whole namespace. See [`socket_channels`](Native::socket_channels).
+///
 /// ```
 /// use sockeye_redis::Native;
 ///
@@ -22,6 +27,7 @@ use sockeye_cluster::{NodeId, Operation};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Native {
     prefix: Box<str>,
+    socket_channels: bool,
 }
 
 impl Native {
@@ -33,7 +39,16 @@ impl Native {
     pub fn new(prefix: impl Into<Box<str>>) -> Self {
         Self {
             prefix: prefix.into(),
+            socket_channels: false,
         }
+    }
+
+    /// Gives rooms named like the id of a socket channels too, if much is sent to single sockets of other
+    /// nodes and connections come and go slowly. All nodes and emitters must agree. Default false.
+    #[must_use]
+    pub fn socket_channels(mut self, socket_channels: bool) -> Self {
+        self.socket_channels = socket_channels;
+        self
     }
 
     /// The channel of all nodes.
@@ -51,7 +66,12 @@ impl Native {
         format!("{}:nsp:{namespace}", self.prefix)
     }
 
-    /// The channel of a room. With the length of the namespace in it, no two rooms have the same.
+    /// Whether a room has a channel, or shares that of its namespace.
+    pub fn has_channel(&self, room: &str) -> bool {
+        self.socket_channels || SocketId::parse(room).is_err()
+    }
+
+    /// The channel of a room that has one. With the length of the namespace in it, no two rooms have the same.
     pub fn room(&self, namespace: &str, room: &str) -> String {
         format!(
             "{}:room:{}:{namespace}:{room}",
@@ -65,7 +85,8 @@ impl Native {
     pub fn channels(&self, namespace: &str, operation: &Operation) -> Vec<String> {
         let rooms = operation.selection().map(|selection| &selection.rooms[..]);
         let rooms = rooms.unwrap_or_default();
-        if rooms.is_empty() || rooms.len() > Self::MAX_ROOMS {
+        let is_shared = rooms.iter().any(|room| !self.has_channel(room));
+        if rooms.is_empty() || rooms.len() > Self::MAX_ROOMS || is_shared {
             return vec![self.namespace(namespace)];
         }
         let mut known = HashSet::new();
@@ -97,6 +118,20 @@ mod tests {
                 None
             );
         }
+    }
+
+    #[test]
+    fn rooms_of_sockets_share_the_channel_of_the_namespace() {
+        let id = "abcdefghijklmnopqrs_";
+        let to = |rooms: &[&str]| Operation::Disconnect {
+            selection: Selection::rooms(rooms.iter().copied()),
+            close: false,
+        };
+        let native = Native::new("p");
+        assert_eq!(native.channels("/", &to(&[id])), ["p:nsp:/"]);
+        assert_eq!(native.channels("/", &to(&["a", id])), ["p:nsp:/"]);
+        let native = native.socket_channels(true);
+        assert_eq!(native.channels("/", &to(&["a", id])).len(), 2);
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, RedisError, ServerErrorKind,
+    TlsCertificates,
+};
 use sockeye_cluster::{BusError, BusErrorKind};
 
+use super::ears::{self, Source, Subscriber};
 use crate::RedisConfig;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -52,9 +56,21 @@ pub(super) async fn publisher(config: &RedisConfig) -> Result<MultiplexedConnect
 }
 
 /// A connection to listen on.
-pub(super) async fn listener(config: &RedisConfig) -> Result<PubSub, BusError> {
+pub(super) async fn listener(config: &RedisConfig) -> Result<(Subscriber, Source), BusError> {
     let client = client(config)?;
-    let connecting = client.get_async_pubsub();
+    let connecting = async {
+        if !config.mode.is_sharded() {
+            return client.get_async_pubsub().await.map(ears::plain);
+        }
+        let (pushes, pushed) = tokio::sync::mpsc::unbounded_channel();
+        let options = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_push_sender(pushes);
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&options)
+            .await?;
+        Ok(ears::sharded(connection, pushed))
+    };
     match tokio::time::timeout(config.response_timeout, connecting).await {
         Ok(connection) => connection.map_err(|failed| error(&failed)),
         Err(_) => Err(in_time()),
@@ -64,7 +80,23 @@ pub(super) async fn listener(config: &RedisConfig) -> Result<PubSub, BusError> {
 fn client(config: &RedisConfig) -> Result<Client, BusError> {
     // For TLS; whoever has chosen another provider before has theirs.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    Client::open(config.server.clone()).map_err(|failed| error(&failed))
+    let mut server = config.server.clone();
+    if config.mode.is_sharded() {
+        // Only there messages of shards are pushed beside answers.
+        let settings = server.redis_settings().clone();
+        server = server.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+    }
+    let client = match (&config.root_certificate, server.addr()) {
+        (Some(root), redis::ConnectionAddr::TcpTls { .. }) => {
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(root.to_vec()),
+            };
+            Client::build_with_tls(server, certificates)
+        }
+        _ => Client::open(server),
+    };
+    client.map_err(|failed| error(&failed))
 }
 
 fn in_time() -> BusError {

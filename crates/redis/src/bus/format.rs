@@ -7,13 +7,14 @@ use sockeye_cluster::{Answer, Body, NodeId, Operation, Request, Sealer};
 
 use crate::Native;
 use crate::emitter::now_ms;
-use crate::wire::{Classic, ReplyTo};
+use crate::wire::{Classic, Message, ReplyTo, Sharded};
 
 /// What this node speaks.
 #[derive(Debug)]
 pub(super) enum Format {
     Native(Native, Sealer),
     Classic(Classic, NodeId),
+    Sharded(Sharded, NodeId),
 }
 
 /// What to subscribe to.
@@ -36,6 +37,8 @@ pub(super) enum Route {
     Requests(Arc<str>),
     /// Responses.
     Responses(Arc<str>),
+    /// Anything of a namespace in the sharded format.
+    Sharded(Arc<str>),
 }
 
 /// Something for one or more channels.
@@ -51,7 +54,7 @@ pub(super) struct Outgoing {
 #[derive(Debug, Clone)]
 pub(super) enum Asker {
     Native { node: NodeId, id: u64 },
-    Classic { nsp: Arc<str>, reply_to: ReplyTo },
+    Node(ReplyTo),
 }
 
 impl Channel {
@@ -70,7 +73,7 @@ impl Format {
                 .into_iter()
                 .map(|channel| (Channel::Exact(channel), Route::Native))
                 .collect(),
-            Self::Classic(..) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -99,16 +102,29 @@ impl Format {
                     Route::Requests(nsp.clone()),
                 ),
             ],
+            Self::Sharded(sharded, node) => {
+                let own = sharded.node_channel(nsp, node.as_str());
+                let channels = [own, sharded.channel(nsp)].into_iter();
+                let route = Route::Sharded(nsp.clone());
+                channels
+                    .map(|channel| (Channel::Exact(channel), route.clone()))
+                    .collect()
+            }
         }
     }
 
-    /// What a node with members of a room listens to; in the classic format that is nothing more.
+    /// What a node with members of a room listens to, if that is more than the namespace's channels.
     pub(super) fn of_room(&self, nsp: &str, room: &str) -> Option<(Channel, Route)> {
         match self {
-            Self::Native(native, _) => {
+            Self::Native(native, _) if native.has_channel(room) => {
                 Some((Channel::Exact(native.room(nsp, room)), Route::Native))
             }
-            Self::Classic(..) => None,
+            // A room may have the name of this node, and then its channel, which is never left.
+            Self::Sharded(sharded, own) if room != own.as_str() => {
+                let channel = sharded.room_channel(nsp, room)?;
+                Some((Channel::Exact(channel), Route::Sharded(nsp.into())))
+            }
+            _ => None,
         }
     }
 
@@ -124,6 +140,7 @@ impl Format {
                 }
             }
             Self::Classic(classic, node) => classic.operation(node.as_str(), nsp, operation).into(),
+            Self::Sharded(sharded, node) => sharded.operation(node.as_str(), nsp, operation).into(),
         }
     }
 
@@ -141,8 +158,12 @@ impl Format {
                     is_counted: true,
                 })
             }
-            (Self::Classic(classic, _), Asker::Classic { nsp, reply_to }) => {
-                classic.answer(nsp, reply_to, &answer).map(Outgoing::from)
+            (Self::Classic(classic, _), Asker::Node(to)) => {
+                classic.answer(nsp, to, &answer).map(Outgoing::from)
+            }
+            (Self::Sharded(sharded, own), Asker::Node(to)) => {
+                let message = sharded.answer(own.as_str(), nsp, to, &answer);
+                message.map(Outgoing::from)
             }
             _ => None,
         }
@@ -154,7 +175,26 @@ impl Format {
         self.to_all(nsp, &Body::Request { id, request })
     }
 
-    /// For all nodes of ours; nothing in the classic format.
+    /// A question in a format of Node.js, if it has one for this.
+    pub(super) fn node_request(&self, nsp: &str, id: &str, request: &Request) -> Option<Outgoing> {
+        let message = match self {
+            Self::Native(..) => None,
+            Self::Classic(classic, own) => classic.request(own.as_str(), nsp, id, request),
+            Self::Sharded(sharded, own) => sharded.request(own.as_str(), nsp, id, request),
+        };
+        message.map(Outgoing::from)
+    }
+
+    /// The channel whose listeners are the nodes of a namespace, in the formats of Node.js.
+    pub(super) fn census(&self, nsp: &str) -> Option<String> {
+        match self {
+            Self::Native(..) => None,
+            Self::Classic(classic, _) => Some(classic.request_channel(nsp)),
+            Self::Sharded(sharded, _) => Some(sharded.channel(nsp)),
+        }
+    }
+
+    /// For all nodes of ours; nothing in the formats of Node.js.
     pub(super) fn to_all(&self, nsp: &str, body: &Body) -> Option<Outgoing> {
         match self {
             Self::Native(native, sealer) => Some(Outgoing {
@@ -162,7 +202,7 @@ impl Format {
                 payload: sealer.seal(now_ms(), nsp, body),
                 is_counted: matches!(body, Body::Request { .. }),
             }),
-            Self::Classic(..) => None,
+            _ => None,
         }
     }
 
@@ -174,13 +214,13 @@ impl Format {
                 payload: sealer.seal(now_ms(), "", body),
                 is_counted: false,
             }),
-            Self::Classic(..) => None,
+            _ => None,
         }
     }
 }
 
-impl From<crate::wire::Message> for Outgoing {
-    fn from(message: crate::wire::Message) -> Self {
+impl From<Message> for Outgoing {
+    fn from(message: Message) -> Self {
         Self {
             channels: vec![message.channel],
             payload: message.payload,

@@ -1,5 +1,6 @@
 //! What was heard, and what is done about it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +12,7 @@ use super::format::{Asker, Format, Route};
 use super::listening::Heard;
 use super::{RequestKey, Shared};
 use crate::emitter::now_ms;
-use crate::wire::{Classic, Frame, Unreadable};
+use crate::wire::{Frame, Unreadable};
 
 /// Handles what the reader has read, in order.
 pub(super) async fn handle(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>) {
@@ -19,7 +20,11 @@ pub(super) async fn handle(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>
         if shared.is_over() {
             return;
         }
-        shared.handle(one);
+        // A listener that panics loses this message, not all that come after it.
+        if catch_unwind(AssertUnwindSafe(|| shared.handle(one))).is_err() {
+            shared.overrun.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(node = %shared.config.node, "a listener of the bus panicked");
+        }
     }
 }
 
@@ -40,14 +45,17 @@ impl Shared {
                 let is_here = |room| self.listener().is_some_and(|l| l.hosts(&nsp, room));
                 if room.is_empty() || is_here(room) {
                     let frame = classic.read_broadcast(&nsp, &payload);
-                    self.classic(classic, own, &nsp, frame);
+                    self.frame(own, &nsp, &channel, frame);
                 }
             }
             (Format::Classic(classic, own), Route::Requests(nsp)) => {
-                self.classic(classic, own, &nsp, classic.read_request(&payload));
+                self.frame(own, &nsp, &channel, classic.read_request(&payload));
             }
             (Format::Classic(classic, own), Route::Responses(nsp)) => {
-                self.classic(classic, own, &nsp, classic.read_response(&payload));
+                self.frame(own, &nsp, &channel, classic.read_response(&payload));
+            }
+            (Format::Sharded(sharded, own), Route::Sharded(nsp)) => {
+                self.frame(own, &nsp, &channel, sharded.read(&nsp, &payload));
             }
             _ => {}
         }
@@ -116,11 +124,12 @@ impl Shared {
         }
     }
 
-    fn classic(
+    /// What a node of Node.js, or one that speaks like it, has sent.
+    fn frame(
         self: &Arc<Self>,
-        classic: &Classic,
         own: &NodeId,
-        nsp: &Arc<str>,
+        nsp: &str,
+        channel: &str,
         frame: Result<Frame, Unreadable>,
     ) {
         match frame {
@@ -135,28 +144,24 @@ impl Shared {
             Ok(Frame::Request { reply_to, .. }) if reply_to.node == *own => {}
             Ok(Frame::Request { reply_to, request }) => {
                 let from = reply_to.node.clone();
-                let asker = Asker::Classic {
-                    nsp: nsp.clone(),
-                    reply_to,
-                };
-                self.ask(nsp, &from, asker, request);
+                self.ask(nsp, &from, Asker::Node(reply_to), request);
             }
-            Ok(Frame::Answer { id, answer, .. }) => {
+            Ok(Frame::Answer { from, id, answer }) => {
                 let key = RequestKey::Text(id);
                 let mut requests = self.requests.lock();
                 let answer = match (requests.get(&key), answer) {
-                    // This format has no question for a number.
+                    // Node.js has no question for a number.
                     (Some(Request::Count(_)), Answer::Sockets(sockets)) => {
                         Answer::Count(sockets.len() as u64)
                     }
                     (_, answer) => answer,
                 };
-                requests.answer(&key, None, answer);
+                requests.answer(&key, from.as_ref(), answer);
             }
             Ok(_) => {}
             Err(unreadable) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                self.complain(&classic.channel(nsp), &unreadable);
+                self.complain(channel, &unreadable);
             }
         }
     }

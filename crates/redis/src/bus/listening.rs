@@ -6,14 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use sockeye_cluster::{BusError, BusErrorKind};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::connect::{self, Backoff};
+use super::ears::{Incoming, Source, Subscriber};
 use super::format::{Channel, Route};
 
 /// Channels in one command.
@@ -48,7 +47,7 @@ enum Stop {
 /// Listens until told to end. Whatever was subscribed to is so again after a new connection was made.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    connection: PubSub,
+    connection: (Subscriber, Source),
     mut changes: mpsc::UnboundedReceiver<Change>,
 ) {
     let mut wanted: HashMap<Channel, Route> = HashMap::new();
@@ -81,10 +80,9 @@ pub(super) async fn run(
             }
             continue;
         };
-        let parts = open.split();
         let stop = serve(
             &shared,
-            parts,
+            open,
             &heard,
             &mut changes,
             &mut wanted,
@@ -125,14 +123,14 @@ fn remember(change: Change, wanted: &mut HashMap<Channel, Route>) -> Option<Stop
 /// Uses one connection until it breaks.
 async fn serve(
     shared: &Arc<Shared>,
-    (mut sink, stream): (PubSubSink, PubSubStream),
+    (mut sink, source): (Subscriber, Source),
     heard: &mpsc::Sender<Heard>,
     changes: &mut mpsc::UnboundedReceiver<Change>,
     wanted: &mut HashMap<Channel, Route>,
     backoff: &mut Backoff,
 ) -> Stop {
     // The reader only drains the socket; decoding and handling happen elsewhere, in the same order.
-    let mut reader = Task(tokio::spawn(drain(shared.clone(), stream, heard.clone())));
+    let mut reader = Task(tokio::spawn(drain(shared.clone(), source, heard.clone())));
     let all: Vec<_> = wanted.iter().map(|(c, r)| (c.clone(), r.clone())).collect();
     for batch in all.chunks(BATCH) {
         if subscribe(shared, &mut sink, batch).await.is_err() {
@@ -144,7 +142,6 @@ async fn serve(
     backoff.reset();
     let mut ticks = tokio::time::interval(shared.config.heartbeat_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let begun = Instant::now();
     loop {
         let change = tokio::select! {
             biased;
@@ -152,7 +149,7 @@ async fn serve(
             change = changes.recv() => change,
             _ = ticks.tick() => {
                 shared.tick();
-                if begun.elapsed() > shared.config.heartbeat_timeout && shared.is_deaf() {
+                if shared.silence() > shared.config.response_timeout {
                     return Stop::Broken;
                 }
                 continue;
@@ -194,7 +191,7 @@ type Subscription = (
 /// What is subscribed to at about the same time goes out in one command.
 async fn subscribe_several(
     shared: &Arc<Shared>,
-    sink: &mut PubSubSink,
+    sink: &mut Subscriber,
     first: Subscription,
     changes: &mut mpsc::UnboundedReceiver<Change>,
     wanted: &mut HashMap<Channel, Route>,
@@ -251,7 +248,7 @@ async fn subscribe_several(
 
 async fn subscribe(
     shared: &Shared,
-    sink: &mut PubSubSink,
+    sink: &mut Subscriber,
     channels: &[(Channel, Route)],
 ) -> Result<(), BusError> {
     let routes = channels
@@ -261,17 +258,17 @@ async fn subscribe(
     let (exact, patterns) = split(channels.iter().map(|(channel, _)| channel));
     let limit = shared.config.response_timeout;
     if !exact.is_empty() {
-        in_time(limit, sink.subscribe(exact)).await?;
+        in_time(limit, sink.subscribe(&exact)).await?;
     }
     if !patterns.is_empty() {
-        in_time(limit, sink.psubscribe(patterns)).await?;
+        in_time(limit, sink.subscribe_patterns(&patterns)).await?;
     }
     Ok(())
 }
 
 async fn unsubscribe(
     shared: &Shared,
-    sink: &mut PubSubSink,
+    sink: &mut Subscriber,
     mut channels: Vec<Channel>,
     wanted: &mut HashMap<Channel, Route>,
 ) -> Result<(), BusError> {
@@ -282,7 +279,7 @@ async fn unsubscribe(
         in_time(limit, sink.unsubscribe(batch)).await?;
     }
     for batch in patterns.chunks(BATCH) {
-        in_time(limit, sink.punsubscribe(batch)).await?;
+        in_time(limit, sink.unsubscribe_patterns(batch)).await?;
     }
     let mut routes = shared.routes.lock();
     for channel in &channels {
@@ -313,26 +310,23 @@ async fn in_time(
 }
 
 /// Reads until the connection ends.
-async fn drain(shared: Arc<Shared>, mut stream: PubSubStream, heard: mpsc::Sender<Heard>) {
-    while let Some(message) = stream.next().await {
-        let channel = message.get_channel_name();
-        let pattern: Option<String> = match message.from_pattern() {
-            true => message.get_pattern().ok(),
-            false => None,
-        };
-        let route = shared
-            .routes
-            .lock()
-            .get(pattern.as_deref().unwrap_or(channel))
-            .cloned();
+async fn drain(shared: Arc<Shared>, mut source: Source, heard: mpsc::Sender<Heard>) {
+    while let Some(incoming) = source.next().await {
+        let Incoming {
+            pattern,
+            channel,
+            payload,
+        } = incoming;
+        let name = pattern.as_deref().unwrap_or(&channel);
+        let route = shared.routes.lock().get(name).cloned();
         // Unsubscribed from while it was on its way.
         let Some(route) = route else {
             continue;
         };
         let heard_now = Heard {
             route,
-            channel: channel.to_owned(),
-            payload: Bytes::copy_from_slice(message.get_payload_bytes()),
+            channel,
+            payload,
         };
         match heard.try_send(heard_now) {
             Ok(()) => {}

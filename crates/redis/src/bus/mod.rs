@@ -1,6 +1,7 @@
 //! The bus between nodes over Redis.
 
 mod connect;
+mod ears;
 mod format;
 mod incoming;
 mod listening;
@@ -22,7 +23,7 @@ use sockeye_cluster::{
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::wire::Classic;
+use crate::wire::{Classic, Sharded};
 use crate::{Native, RedisConfig, RedisMode};
 
 /// How long a node that starts waits for the others to introduce themselves.
@@ -41,10 +42,10 @@ const MAX_PROBES: usize = 64;
 /// Tasks run on the tokio runtime in which [`start`](Bus::start) is awaited, until the bus is left or
 /// dropped.
 ///
-/// In [`RedisMode::Classic`] every node hears everything of its namespaces, as Node.js servers do;
-/// [`Listener::hosts`] is asked before a message to one room is decoded. Nodes are counted and not known
-/// by name, [`Request::Apply`] is told without being confirmed, and a node that has died counts until
-/// Redis notices.
+/// Among Node.js servers, nodes are counted and not known by name, [`Request::Apply`] is told without
+/// being confirmed, and a node that has died counts until Redis notices. In [`RedisMode::Classic`] every
+/// node hears everything of its namespaces; [`Listener::hosts`] is asked before a message to one room is
+/// decoded. In [`RedisMode::Sharded`] there is no [`Request::Rooms`].
 ///
 /// ```no_run
 /// # async fn example(listener: std::sync::Arc<dyn sockeye_cluster::Listener>) -> Result<(), sockeye_cluster::BusError> {
@@ -134,9 +135,11 @@ impl RedisBus {
         let format = match config.mode {
             RedisMode::Native => {
                 let sealer = Sealer::new(node, incarnation, key.clone());
-                Format::Native(Native::new(prefix), sealer)
+                let native = Native::new(prefix).socket_channels(config.socket_channels);
+                Format::Native(native, sealer)
             }
             RedisMode::Classic => Format::Classic(Classic::new(prefix), node),
+            RedisMode::Sharded(mode) => Format::Sharded(Sharded::new(prefix, mode), node),
         };
         let (changes, pending) = mpsc::unbounded_channel();
         let shared = Shared {
@@ -273,28 +276,25 @@ impl Bus for RedisBus {
         if let Err(error) = shared.check() {
             return Reply::ready(Err(error));
         }
-        match &shared.format {
-            Format::Native(..) => Reply::ready(shared.ask_natively(namespace, request)),
-            Format::Classic(classic, _) => {
-                if let Request::Apply(operation) = request {
-                    let told = self.publish(namespace, operation);
-                    return Reply::pending(async move { told.await.map(|()| Answers::none()) });
-                }
-                let channel = classic.request_channel(namespace);
-                let limit = shared.config.max_queued_bytes;
-                let listeners = match shared.outbox.listeners(limit, channel) {
-                    Ok(listeners) => listeners,
-                    Err(error) => return Reply::ready(Err(error)),
-                };
-                let namespace: Arc<str> = namespace.into();
-                Reply::pending(async move {
-                    let listeners = listeners.await.unwrap_or(Err(BusErrorKind::Down.into()))?;
-                    // This node is one of them.
-                    let others = usize::try_from(listeners - 1).unwrap_or(0);
-                    shared.ask_classically(&namespace, request, others)
-                })
-            }
+        let Some(census) = shared.format.census(namespace) else {
+            return Reply::ready(shared.ask_natively(namespace, request));
+        };
+        if let Request::Apply(operation) = request {
+            let told = self.publish(namespace, operation);
+            return Reply::pending(async move { told.await.map(|()| Answers::none()) });
         }
+        let limit = shared.config.max_queued_bytes;
+        let listeners = match shared.outbox.listeners(limit, census) {
+            Ok(listeners) => listeners,
+            Err(error) => return Reply::ready(Err(error)),
+        };
+        let namespace: Arc<str> = namespace.into();
+        Reply::pending(async move {
+            let listeners = listeners.await.unwrap_or(Err(BusErrorKind::Down.into()))?;
+            // This node is one of them.
+            let others = usize::try_from(listeners - 1).unwrap_or(0);
+            shared.ask_as_node(&namespace, request, others)
+        })
     }
 
     fn nodes(&self) -> Vec<NodeId> {
@@ -314,7 +314,7 @@ impl Bus for RedisBus {
         let goodbye = shared.publish(|| shared.format.to_all("", &Body::Goodbye));
         Reply::pending(async move {
             let said = match goodbye.await {
-                // The classic format has no goodbye: who does not listen is not counted.
+                // Node.js has no goodbye here: who does not listen is not counted.
                 Err(error) if error.kind() == BusErrorKind::Unsupported => Ok(()),
                 other => other,
             };
@@ -403,11 +403,11 @@ async fn look_around(
                 );
             }
         }
-        RedisMode::Classic => {
+        RedisMode::Classic | RedisMode::Sharded(_) => {
             let mut numsub = redis::cmd("PUBSUB");
             let numsub = numsub.arg("NUMSUB").arg(Native::new(&*prefix).all());
-            let found = numsub.query_async::<(String, i64)>(connection).await;
-            if found.is_ok_and(|(_, listeners)| listeners > 0) {
+            let found = numsub.query_async::<redis::Value>(connection).await;
+            if found.is_ok_and(|found| outbox::count(&found) > 0) {
                 let detail =
                     format!("nodes in native mode use the prefix {prefix}: choose another");
                 return Err(BusError::with(BusErrorKind::Misconfigured, detail));
@@ -519,15 +519,12 @@ impl Shared {
         Ok(answers)
     }
 
-    fn ask_classically(
+    fn ask_as_node(
         &self,
         namespace: &str,
         request: Request,
         others: usize,
     ) -> Result<Answers, BusError> {
-        let Format::Classic(classic, node) = &self.format else {
-            return Err(BusErrorKind::Unsupported.into());
-        };
         let asked = match &request {
             Request::Count(selection) => Request::FetchSockets(selection.clone()),
             _ => request.clone(),
@@ -540,10 +537,7 @@ impl Shared {
         let key = RequestKey::Text(id.clone());
         self.requests.lock().insert(key, request, sink);
         let limit = self.config.max_queued_bytes;
-        let make = || {
-            let message = classic.request(node.as_str(), namespace, &id, &asked);
-            message.map(Outgoing::from)
-        };
+        let make = || self.format.node_request(namespace, &id, &asked);
         self.outbox.publish(limit, None, make)?;
         Ok(answers)
     }
@@ -577,7 +571,13 @@ impl Shared {
             let heartbeat = || self.format.to_all("", &Body::Heartbeat);
             let _ = self.outbox.publish(usize::MAX, None, heartbeat);
         }
-        let lost = self.members.lock().expire(self.clock());
+        let mut members = self.members.lock();
+        // Who hears nothing, not even itself, cannot say that others are silent.
+        if self.silence() > self.config.heartbeat_interval * 2 {
+            members.forgive(self.clock());
+        }
+        let lost = members.expire(self.clock());
+        drop(members);
         for event in lost {
             if let NodeEvent::Lost(node) = &event {
                 self.requests.lock().gone(node);
@@ -609,12 +609,14 @@ impl Shared {
         self.verified.notify_waiters();
     }
 
-    /// Whether this node publishes and does not hear itself: the connection looks alive and is not.
-    fn is_deaf(&self) -> bool {
+    /// For how long this node has been publishing without hearing itself: the connections look alive,
+    /// and Redis is slow or is not there.
+    fn silence(&self) -> Duration {
         let probes = self.probes.lock();
-        let oldest = probes.sent.front();
-        self.publishing.load(Ordering::Acquire)
-            && oldest.is_some_and(|(_, at)| at.elapsed() > self.config.heartbeat_timeout)
+        match probes.sent.front() {
+            Some((_, at)) if self.publishing.load(Ordering::Acquire) => at.elapsed(),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Everything that is wanted is listened to, after a connection was made.
@@ -633,7 +635,7 @@ impl Shared {
     fn health(&self) -> Health {
         let is_connected = self.publishing.load(Ordering::Acquire)
             && self.listening.load(Ordering::Acquire)
-            && !self.is_deaf();
+            && self.silence() < self.config.heartbeat_timeout;
         let mut health = Health::default();
         health.link = match self.check() {
             Err(_) => Link::Down,

@@ -195,45 +195,48 @@ async fn lives(shared: &Shared, connection: &mut MultiplexedConnection) -> bool 
 /// Sends a batch; whether the connection can be used further.
 async fn send(shared: &Shared, connection: &mut MultiplexedConnection, items: Vec<Item>) -> bool {
     let mut pipeline = redis::Pipeline::with_capacity(items.len());
+    let (publish, numsub) = match shared.config.mode.is_sharded() {
+        true => ("SPUBLISH", "SHARDNUMSUB"),
+        false => ("PUBLISH", "NUMSUB"),
+    };
     for item in &items {
         match &item.command {
             Command::Publish(outgoing) => {
                 for channel in &outgoing.channels {
                     pipeline
-                        .cmd("PUBLISH")
+                        .cmd(publish)
                         .arg(channel)
                         .arg(&outgoing.payload[..]);
                 }
             }
             Command::Listeners(channel) => {
-                pipeline.cmd("PUBSUB").arg("NUMSUB").arg(channel);
+                pipeline.cmd("PUBSUB").arg(numsub).arg(channel);
             }
         }
     }
+    // What Redis refuses concerns one message, not those that were sent with it.
+    pipeline.ignore_errors();
     let limit = shared.config.response_timeout;
-    let sent: Result<Vec<redis::Value>, _> = within(limit, pipeline.query_async(connection)).await;
+    let sent = within(limit, pipeline.query_async(connection)).await;
+    let sent: Result<Vec<redis::RedisResult<redis::Value>>, BusError> = sent;
     shared.outbox.paid(&items);
-    let is_connected = !matches!(&sent, Err(error) if error.is_unavailable());
-    let mut answers = sent.as_ref().map(|answers| answers.iter());
+    let is_connected = sent.is_ok();
+    let mut answers = sent.map(Vec::into_iter);
     for item in items {
         let result = match &mut answers {
-            Ok(answers) => Ok(match &item.command {
-                Command::Publish(outgoing) => {
-                    // Who listens elsewhere in a cluster is not among them: the number means nothing.
-                    let _ = answers.by_ref().take(outgoing.channels.len()).count();
-                    let counted = u64::from(outgoing.is_counted);
-                    shared.published.fetch_add(counted, Ordering::Relaxed);
-                    0
-                }
-                Command::Listeners(_) => answers.next().map_or(0, count),
-            }),
-            Err(error) => {
-                if matches!(&item.command, Command::Publish(outgoing) if outgoing.is_counted) {
-                    shared.dropped.fetch_add(1, Ordering::Relaxed);
-                }
-                Err((*error).clone())
-            }
+            Ok(answers) => outcome(&item.command, answers),
+            Err(error) => Err(error.clone()),
         };
+        if let Command::Publish(Outgoing {
+            is_counted: true, ..
+        }) = &item.command
+        {
+            let counter = match result {
+                Ok(_) => &shared.published,
+                Err(_) => &shared.dropped,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(done) = item.done {
             let _ = done.send(result);
         }
@@ -241,9 +244,34 @@ async fn send(shared: &Shared, connection: &mut MultiplexedConnection, items: Ve
     is_connected
 }
 
-/// The number in `[channel, number]`.
-fn count(answer: &redis::Value) -> i64 {
-    redis::from_redis_value_ref::<(redis::Value, i64)>(answer).map_or(0, |(_, number)| number)
+/// What became of one command: as many answers as it had channels.
+fn outcome(
+    command: &Command,
+    answers: &mut impl Iterator<Item = redis::RedisResult<redis::Value>>,
+) -> Result<i64, BusError> {
+    let (expected, is_count) = match command {
+        Command::Publish(outgoing) => (outgoing.channels.len(), false),
+        Command::Listeners(_) => (1, true),
+    };
+    let mut result = Ok(0);
+    for answer in answers.take(expected) {
+        match answer {
+            Ok(answer) if is_count => result = Ok(count(&answer)),
+            Ok(_) => {}
+            Err(failed) => result = Err(connect::error(&failed)),
+        }
+    }
+    result
+}
+
+/// The number in `[channel, number]`, or in the map that it is in RESP3.
+pub(super) fn count(answer: &redis::Value) -> i64 {
+    let number = match answer {
+        redis::Value::Array(pair) => pair.get(1),
+        redis::Value::Map(map) => map.first().map(|(_, number)| number),
+        _ => None,
+    };
+    number.map_or(0, |number| redis::from_redis_value_ref(number).unwrap_or(0))
 }
 
 async fn within<T>(

@@ -41,9 +41,14 @@ impl RedisServer {
 
     /// On this port, if that is free.
     pub fn on(port: u16, arguments: &[&str]) -> Option<Self> {
+        Self::launch(port, port, arguments)
+    }
+
+    /// `plain` is what it is told to listen on, `port` what it must answer on.
+    fn launch(plain: u16, port: u16, arguments: &[&str]) -> Option<Self> {
         let mut process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--port", &port.to_string()])
+            .args(["--port", &plain.to_string()])
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -54,7 +59,11 @@ impl RedisServer {
             if process.try_wait().expect("a child").is_some() {
                 return None;
             }
-            if answers(port) {
+            let is_up = match plain {
+                0 => std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok(),
+                _ => answers(port),
+            };
+            if is_up {
                 return Some(Self { process, port });
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -71,6 +80,25 @@ impl RedisServer {
     pub fn client(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).expect("a URL");
         client.get_connection().expect("it answers")
+    }
+
+    /// With TLS on its port, and nothing without.
+    pub fn start_tls(certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        for _ in 0..10 {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let port = listener.local_addr().expect("bound").port();
+            drop(listener);
+            let tls_port = port.to_string();
+            let arguments = ["--tls-port", &tls_port, "--tls-auth-clients", "no"];
+            let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+            let files_of_all = ["--tls-ca-cert-file", &certificate];
+            let all = [&arguments[..], &files, &files_of_all].concat();
+            if let Some(server) = Self::launch(0, port, &all) {
+                return server;
+            }
+        }
+        panic!("redis-server does not start with TLS");
     }
 
     /// Ends it; what it holds is gone.
