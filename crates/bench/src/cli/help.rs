@@ -133,15 +133,15 @@ const LESSONS: &[Lesson] = &[
         shows: "How the server bears what your users do: a file says who comes when, what shares of\n\
                 \x20   them do, with which tokens and payloads, and which thresholds must hold (exit status 7\n\
                 \x20   if not). Messages published to rooms are checked for loss, order, duplicates and wrong\n\
-                \x20   recipients; acknowledgements are timed for each event. --connections, --duration and\n\
-                \x20   --warmup do not apply. docs/load-testing.md explains a file line by line.",
+                \x20   recipients; acknowledgements are timed for each event.",
         needs: MIXED,
         example: "mixed --url http://127.0.0.1:3000 --file chat.toml",
     },
 ];
 
 const MIXED: &str = "What the file says. Without a [server] section the events of `sockeye serve`: join, leave,\n\
-                     \x20   publish, message.";
+                     \x20   publish, message. docs/load-testing.md explains a file line by line. --connections,\n\
+                     \x20   --duration and --warmup do not apply.";
 
 const COMMON: &str = "http://127.0.0.1:3000 stands for your server: any that speaks Socket.IO 3 or 4, or with\n\
                       --protocol websocket plain WebSocket. https:// is not supported yet.";

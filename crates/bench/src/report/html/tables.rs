@@ -71,7 +71,10 @@ impl Report {
             ("scenario", asked.scenario_text()),
             (
                 "payload",
-                format!("{} B per message", grouped(asked.payload as u64)),
+                match self.mixed {
+                    Some(_) => "as the scenario file says".to_owned(),
+                    None => format!("{} B per message", grouped(asked.payload as u64)),
+                },
             ),
             (
                 "time",
