@@ -595,7 +595,7 @@ mod tests {
                 format!("echo {url} --workers 9 --connections 5"),
                 "5 connections",
             ),
-            (format!("ramp {url} --workers 2"), "one process"),
+            (format!("slow {url} --workers 2"), "one process"),
             (
                 format!("echo {url} --workers 2 --worker 2/2"),
                 "not for people",

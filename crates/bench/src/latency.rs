@@ -48,6 +48,14 @@ impl Latency {
         self.0.reset();
     }
 
+    /// All that it holds, as pairs of nanoseconds and count.
+    pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded
+            .map(|step| (step.value_iterated_to(), step.count_at_value()))
+            .collect()
+    }
+
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.0.len()

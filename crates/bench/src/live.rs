@@ -93,8 +93,8 @@ impl View {
             _ => None,
         };
         let time = match length {
-            Some(length) => format!("{elapsed:.0}/{} s", short(length.as_secs_f64())),
-            None => format!("{elapsed:.0} s"),
+            Some(length) => format!("{:.0}/{} s", elapsed.floor(), short(length.as_secs_f64())),
+            None => format!("{:.0} s", elapsed.floor()),
         };
         let mut parts = vec![format!("{name:<10}")];
         parts.extend(share.map(bar));

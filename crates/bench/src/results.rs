@@ -33,6 +33,13 @@ pub struct PhaseReport {
     pub server_cores: Option<f64>,
     /// Resident memory of the server at its end, in bytes.
     pub rss: Option<u64>,
+    /// [`PhaseReport::set_up_latency`] as pairs of nanoseconds and count, so that phases of
+    /// several generators can be added.
+    #[serde(skip)]
+    pub set_up_buckets: Vec<(u64, u64)>,
+    /// The same of [`PhaseReport::latency`].
+    #[serde(skip)]
+    pub buckets: Vec<(u64, u64)>,
 }
 
 /// How all connections came back after they were lost.
@@ -121,6 +128,9 @@ pub struct ChurnReport {
     pub skipped: u64,
     /// Set-up of those that came.
     pub set_up: Percentiles,
+    /// The same, as pairs of nanoseconds and count.
+    #[serde(skip)]
+    pub buckets: Vec<(u64, u64)>,
 }
 
 /// Slow readers.

@@ -20,7 +20,7 @@ use crate::report::{
     SCHEMA, ServerReport, SetupReport,
 };
 use crate::results::{ChurnReport, DriftReport, ReconnectReport, SlowReport, SpikeReport};
-use crate::slope::{self, drift};
+use crate::slope;
 use crate::workers::gate::{Gate, Point};
 use std::io;
 use std::time::Duration;
@@ -451,26 +451,8 @@ impl Session<'_> {
             Pace::PerSecond(per_second) => Echo::open(ready, per_second),
         };
         let samples = self.load(&mut driver)?;
-        let whole = soak.sample.as_secs_f64() / 2.0;
-        let ticks = self.engine.desk().timeline.ticks().iter();
-        let ticks: Vec<_> = ticks
-            .filter(|tick| tick.stage == "measuring" && tick.seconds >= whole)
-            .collect();
-        let latencies = |of: fn(&crate::Percentiles) -> f64| -> Vec<_> {
-            let ticks = ticks.iter().filter(|tick| tick.latency.count > 0);
-            ticks.map(|tick| (tick.at, of(&tick.latency))).collect()
-        };
-        let memory = ticks.iter();
-        let memory: Vec<_> = memory
-            .filter_map(|tick| Some((tick.at, tick.rss? as f64)))
-            .collect();
-        extras.drift = Some(DriftReport {
-            samples: ticks.len(),
-            enough: ticks.len() >= slope::ENOUGH,
-            memory: drift(&memory, soak.max_memory_drift),
-            p50: drift(&latencies(|latency| latency.p50_ms), soak.max_latency_drift),
-            p99: drift(&latencies(|latency| latency.p99_ms), soak.max_latency_drift),
-        });
+        let ticks = self.engine.desk().timeline.ticks();
+        extras.drift = Some(slope::drift_of(ticks, &soak));
         Ok(samples)
     }
 

@@ -1,9 +1,11 @@
 //! Is there a trend? Robust against outliers: a few slow samples neither make one nor hide one.
 
-use crate::results::Drift;
+use crate::plan::Soak;
+use crate::results::{Drift, DriftReport};
+use crate::timeline::Tick;
 
 /// Samples below which nothing is judged.
-pub(crate) const ENOUGH: usize = 20;
+const ENOUGH: usize = 20;
 /// Most samples compared with each other; more are put together in groups, each with its median.
 const MOST: usize = 1000;
 /// Quantile of the normal distribution at 99 %: a trend that chance shows in one run of a hundred.
@@ -46,7 +48,7 @@ pub fn mann_kendall(points: &[(f64, f64)]) -> f64 {
 
 /// The drift of samples, each at a time in seconds; `None` if there are none to compare or their
 /// median is zero.
-pub(crate) fn drift(samples: &[(f64, f64)], limit: f64) -> Option<Drift> {
+fn drift(samples: &[(f64, f64)], limit: f64) -> Option<Drift> {
     let points = thin(samples);
     let slope = theil_sen(&points)?;
     let median = median(&mut points.iter().map(|point| point.1).collect::<Vec<_>>())?;
@@ -64,6 +66,30 @@ pub(crate) fn drift(samples: &[(f64, f64)], limit: f64) -> Option<Drift> {
         limit,
         exceeded: samples.len() >= ENOUGH && trend > CERTAIN && relative > limit,
     })
+}
+
+/// The drift over a soak, told from its ticks.
+pub(crate) fn drift_of(ticks: &[Tick], soak: &Soak) -> DriftReport {
+    let whole = soak.sample.as_secs_f64() / 2.0;
+    let ticks: Vec<_> = ticks
+        .iter()
+        .filter(|tick| tick.stage == "measuring" && tick.seconds >= whole)
+        .collect();
+    let latencies = |of: fn(&crate::Percentiles) -> f64| -> Vec<_> {
+        let ticks = ticks.iter().filter(|tick| tick.latency.count > 0);
+        ticks.map(|tick| (tick.at, of(&tick.latency))).collect()
+    };
+    let memory = ticks.iter();
+    let memory: Vec<_> = memory
+        .filter_map(|tick| Some((tick.at, tick.rss? as f64)))
+        .collect();
+    DriftReport {
+        samples: ticks.len(),
+        enough: ticks.len() >= ENOUGH,
+        memory: drift(&memory, soak.max_memory_drift),
+        p50: drift(&latencies(|latency| latency.p50_ms), soak.max_latency_drift),
+        p99: drift(&latencies(|latency| latency.p99_ms), soak.max_latency_drift),
+    }
 }
 
 fn pairs(points: &[(f64, f64)]) -> impl Iterator<Item = ((f64, f64), (f64, f64))> {

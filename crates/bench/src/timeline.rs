@@ -219,6 +219,8 @@ impl Timeline {
                 latency: Percentiles::default(),
                 server_cores: None,
                 rss: None,
+                set_up_buckets: Vec::new(),
+                buckets: Vec::new(),
             },
             began: now,
             ended: 0,
@@ -293,7 +295,9 @@ impl Timeline {
     pub(crate) fn phases(&self) -> Vec<PhaseReport> {
         let finished = |phase: &Phase| PhaseReport {
             set_up_latency: phase.set_up.percentiles(),
+            set_up_buckets: phase.set_up.buckets(),
             latency: phase.latency.percentiles(),
+            buckets: phase.latency.buckets(),
             ..phase.report.clone()
         };
         self.phases.iter().map(finished).collect()

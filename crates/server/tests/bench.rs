@@ -175,6 +175,40 @@ fn processes_share_the_load() {
 }
 
 #[test]
+fn processes_share_a_ramp_and_a_churn() {
+    let server = Server::start(&[]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let flags =
+        "--connections 11 --from 2 --steps 3 --hold 100ms --warmup 0 --settle 0 --workers 2";
+    let report = undisturbed("ramp", &url, flags);
+    let phases: Vec<(&str, u64)> = report["phases"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|phase| {
+            let name = phase["name"].as_str().expect("a name");
+            (name, phase["connections"].as_u64().expect("a count"))
+        })
+        .collect();
+    let expected = [
+        // Each process rounds its own steps.
+        ("4 connections", 4),
+        ("7 connections", 7),
+        ("11 connections", 11),
+    ];
+    assert_eq!(phases, expected);
+
+    let flags = format!("{SHORT} --per-second 50 --workers 2");
+    let report = undisturbed("churn", &url, &flags);
+    let count = |name: &str| report["churn"][name].as_u64().expect("a count");
+    assert!(
+        count("came") > 0 && count("came") <= count("left") + count("cut"),
+        "{report:#}"
+    );
+    assert_eq!(report["churn"]["set_up"]["count"], count("came"));
+}
+
+#[test]
 fn a_broadcast_between_processes_is_checked() {
     let floor = Floor::bind(([127, 0, 0, 1], 0).into(), false).expect("a free port");
     let url = format!("http://{}", floor.local_addr().expect("bound"));

@@ -380,6 +380,17 @@ impl Broadcast {
         found.map(|parts| parts.into_iter().flatten().collect())
     }
 
+    /// Those of them that live on this node, with handles of their own.
+    pub async fn local_sockets(&self) -> Found<Vec<Socket>> {
+        let found = self.gather(|shard, target| {
+            let selected = target.resolve(shard);
+            let handle = |key: &Key| Some(shard.socket(*key)?.host().clone());
+            selected.iter().filter_map(handle).collect::<Vec<_>>()
+        });
+        let found = found.await;
+        found.map(|parts| parts.into_iter().flatten().collect())
+    }
+
     /// How many sockets they are. For one room, or everyone, it costs the same however many.
     pub async fn count(&self) -> Found<usize> {
         let counts = self.gather(|shard, target| target.count(shard)).await;

@@ -271,7 +271,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Compression of polling answers of at least so many bytes. Default 1,024; `None`: off.
+    /// Compression of polling answers of at least so many bytes, unless all that is in one was
+    /// emitted with `compress(false)`. Default 1,024; `None`: off.
     pub fn http_compression(mut self, threshold: Option<usize>) -> Self {
         self.config.http_compression = threshold;
         self

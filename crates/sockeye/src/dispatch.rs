@@ -460,7 +460,7 @@ fn close(server: &Arc<ServerInner>, io: Io, reason: CloseReason, detail: &'stati
     match io.writer {
         Writer::Polling { poll: Some(poll) } => {
             // A client that says goodbye itself gets its poll back; any other learns of the end.
-            let noop = || PollAnswer::Payload(b"6".to_vec());
+            let noop = || PollAnswer::Payload(b"6".to_vec(), false);
             let by_client = reason == CloseReason::TransportClose;
             let _ = poll.send(if by_client {
                 noop()

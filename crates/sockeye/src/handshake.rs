@@ -119,7 +119,8 @@ impl Handshake {
         self.secure
     }
 
-    /// Whether the request named an origin: a page's script made it.
+    /// Whether the request named an origin: a page's script made it (`xdomain` in Node.js). False
+    /// where that header is not kept.
     pub fn is_cross_domain(&self) -> bool {
         self.header("origin").is_some()
     }

@@ -146,6 +146,12 @@ impl Namespace {
         self.all().fetch_sockets().await
     }
 
+    /// The socket with this id, if it is connected here, on this node.
+    pub async fn socket(&self, id: &str) -> Option<Socket> {
+        let found = self.to(id).local_sockets().await.found;
+        found.into_iter().find(|socket| socket.id() == id)
+    }
+
     /// How many sockets there are.
     pub async fn count(&self) -> Found<usize> {
         self.all().count().await

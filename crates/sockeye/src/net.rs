@@ -62,8 +62,8 @@ pub(crate) enum Writer {
 /// What a held poll is answered with.
 #[derive(Debug)]
 pub(crate) enum PollAnswer {
-    /// Packets.
-    Payload(Vec<u8>),
+    /// Packets, and whether they may be compressed.
+    Payload(Vec<u8>, bool),
     /// The session is over.
     Closed,
 }

@@ -27,7 +27,7 @@ use crate::engine_handle::EngineHandle;
 use crate::extract::DisconnectReason;
 use crate::http::{
     EngineRequest, HandshakeHook, HandshakeRequest, HandshakeResponse, Refusal, RefusedRequest,
-    RequestHook,
+    RequestHook, is_upgrade,
 };
 use crate::metrics::{Gauges, Metrics};
 use crate::namespace::{Namespace, NamespaceInner, Seat};
@@ -404,6 +404,16 @@ impl Server {
 
 /// # Watching
 impl Server {
+    /// Sessions that are open, and plain WebSockets: Node's `engine.clientsCount`.
+    pub fn connection_count(&self) -> usize {
+        self.0.sessions.load(Ordering::Acquire)
+    }
+
+    /// The path of the endpoint, without a slash at its end.
+    pub fn path(&self) -> &str {
+        &self.0.config.path
+    }
+
     /// How things are now.
     pub async fn gauges(&self) -> Gauges {
         let mut gauges = Gauges {
@@ -565,8 +575,9 @@ impl ServerInner {
         code: ErrorCode,
         message: &str,
         context: Option<&'static str>,
-        upgrade: bool,
+        request: &Request<()>,
     ) {
+        let upgrade = is_upgrade(request);
         self.metrics.requests_refused.add(1);
         tracing::debug!(
             code = code.code(),
@@ -576,12 +587,17 @@ impl ServerInner {
             "request refused"
         );
         let watchers = self.watchers.read().refused.clone();
+        if watchers.is_empty() {
+            return;
+        }
+        let request = EngineRequest::of(request);
         for watcher in watchers {
             watcher(RefusedRequest {
                 code: code.code(),
                 message,
                 context,
                 upgrade,
+                request: &request,
             });
         }
     }

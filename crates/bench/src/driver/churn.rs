@@ -44,6 +44,7 @@ impl Churning {
             came: self.came,
             skipped: self.skipped,
             set_up: set_up.percentiles(),
+            buckets: set_up.buckets(),
         }
     }
 

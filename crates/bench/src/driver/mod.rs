@@ -16,10 +16,10 @@ pub(crate) use desk::{Desk, Outgoing, Step};
 pub(crate) use echo::Echo;
 pub(crate) use fanout::{Fanout, room};
 pub(crate) use mixed::{Doors, Mixing};
-pub(crate) use ramp::Ramping;
+pub(crate) use ramp::{Ramping, after_step};
 pub(crate) use reconnect::Reconnecting;
 pub(crate) use slow::{SlowFanout, is_slow};
-pub(crate) use spike::Spiking;
+pub(crate) use spike::{Spiking, left_behind};
 
 use crate::stamp::Stamp;
 

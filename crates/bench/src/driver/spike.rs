@@ -46,21 +46,26 @@ impl Spiking {
     /// What it left behind, told from the ticks; `began` is when their clock did.
     pub(crate) fn report(&self, ticks: &[Tick], began: u64) -> Option<SpikeReport> {
         let ended = self.ended?.saturating_sub(began) as f64 / 1e9;
-        let threshold_ms = threshold(self.base_p99_ms);
-        let after = ticks
-            .iter()
-            .filter(|tick| tick.at >= ended - 1e-6 && tick.stage == "measuring");
-        let after: Vec<_> = after
-            .map(|tick| Slice {
-                after: tick.at - ended,
-                seconds: tick.seconds,
-                good: tick.latency.count > 0 && tick.latency.p99_ms <= threshold_ms,
-            })
-            .collect();
-        Some(SpikeReport {
-            threshold_ms,
-            recovered_after: recovery(&after),
+        Some(left_behind(self.base_p99_ms, ended, ticks))
+    }
+}
+
+/// What a spike that ended so many seconds after the run began left behind.
+pub(crate) fn left_behind(base_p99_ms: f64, ended: f64, ticks: &[Tick]) -> SpikeReport {
+    let threshold_ms = threshold(base_p99_ms);
+    let after = ticks
+        .iter()
+        .filter(|tick| tick.at >= ended - 1e-6 && tick.stage == "measuring");
+    let after: Vec<_> = after
+        .map(|tick| Slice {
+            after: tick.at - ended,
+            seconds: tick.seconds,
+            good: tick.latency.count > 0 && tick.latency.p99_ms <= threshold_ms,
         })
+        .collect();
+    SpikeReport {
+        threshold_ms,
+        recovered_after: recovery(&after),
     }
 }
 

@@ -299,6 +299,15 @@ impl Report {
         self.drift.as_ref().is_some_and(DriftReport::is_exceeded)
     }
 
+    /// What probably is wrong with the run itself, if its figures look like it.
+    pub fn hint(&self) -> Option<&'static str> {
+        let nothing = self.load.sent > 0 && self.load.received == 0 && self.faults.lost > 0;
+        nothing.then_some(
+            "not a single message came back: does the server answer the event that was sent? The \
+             help of the scenario says what it needs",
+        )
+    }
+
     /// What the run comes to, the gravest first.
     pub fn outcome(&self) -> Outcome {
         if !self.is_faultless() {
@@ -371,6 +380,21 @@ mod tests {
         } else {
             assert_eq!(actual.trim_end(), expected.trim_end(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_the_event_is_guessed() {
+        let mut report = sample();
+        assert_eq!(report.hint(), None);
+        report.load.received = 0;
+        assert!(report.hint().is_some());
+        assert!(
+            report
+                .to_string()
+                .contains("does the server answer the event")
+        );
+        report.load.sent = 0;
+        assert_eq!(report.hint(), None);
     }
 
     #[test]

@@ -114,6 +114,8 @@ pub(super) fn sample() -> Report {
             latency: histogram(1_000_000, 99_800).percentiles(),
             server_cores: Some(0.06),
             rss: Some(7 << 20),
+            set_up_buckets: Vec::new(),
+            buckets: Vec::new(),
         }],
         reconnect: Some(ReconnectReport {
             lost: 10,
@@ -159,6 +161,7 @@ pub(super) fn sample() -> Report {
             came: 10,
             skipped: 1,
             set_up: histogram(1_000_000, 10).percentiles(),
+            buckets: Vec::new(),
         }),
         slow: Some(SlowReport {
             readers: 100,

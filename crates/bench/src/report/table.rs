@@ -127,7 +127,7 @@ impl Report {
                 Some(_) => String::new(),
                 None => format!("payload {} B, ", parameters.payload),
             },
-            short(parameters.duration_seconds),
+            short(self.load.seconds),
             short(parameters.warmup_seconds),
         );
         page.line("load", &load);
@@ -327,6 +327,9 @@ impl Report {
         for (what, remedy) in self.generator.limits.advice() {
             page.line("why", what);
             page.line("what to do", remedy);
+        }
+        if let Some(hint) = self.hint() {
+            page.line("hint", hint);
         }
         let outcome = self.outcome();
         page.line(

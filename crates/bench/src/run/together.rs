@@ -51,11 +51,9 @@ impl Session<'_> {
                     .map(|&index| room(index, self.plan.rooms))
                     .collect()
             }
+            Scenario::Idle | Scenario::Storm { .. } => Vec::new(),
             // In an echo everybody publishes, ready or not.
-            Scenario::Echo { .. } | Scenario::Rate { .. } => {
-                vec![0; self.plan.connections as usize]
-            }
-            _ => Vec::new(),
+            _ => vec![0; self.plan.slots() as usize],
         };
         let own = publishers.len();
         let Some(opened) = self.pass(Point::Connected { publishers }, &mut Hold)? else {

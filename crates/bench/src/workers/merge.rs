@@ -1,14 +1,18 @@
 //! The results of all workers as one report.
 
-use super::part::{Part, TickPart, histogram};
+use super::part::{ChurnPart, Part, PhasePart, TickPart, histogram};
+use super::share::share;
+use crate::driver::{after_step, left_behind};
 use crate::history::Faults;
 use crate::latency::Latency;
-use crate::plan::Plan;
+use crate::plan::{Plan, Scenario};
 use crate::report::{
     Errors, GeneratorReport, Histograms, Limits, LoadReport, Machine, MemoryReport, Parameters,
     Report, SCHEMA, ServerReport, SetupReport, WorkerReport,
 };
+use crate::results::{ChurnReport, PhaseReport, SpikeReport};
 use crate::run::Stage;
+use crate::slope::drift_of;
 use crate::timeline::Tick;
 
 /// Adds up what the workers found; `lost` is how many ended without a result.
@@ -33,9 +37,14 @@ pub(super) fn merge(plan: &Plan, machine: Machine, parts: &[Part], lost: u32) ->
     };
     let memory = observer.and_then(|part| part.memory).map(|memory| {
         let each = |full: u64, empty: u64| (full as f64 - empty as f64) / f64::from(ready.max(1));
+        // The connections of a ramp come after the settling.
+        let top = match plan.scenario {
+            Scenario::Ramp(_) => memory.end,
+            _ => memory.full,
+        };
         MemoryReport {
-            rss_per_connection: each(memory.full.rss, memory.empty.rss),
-            pss_per_connection: each(memory.full.pss, memory.empty.pss),
+            rss_per_connection: each(top.rss, memory.empty.rss),
+            pss_per_connection: each(top.pss, memory.empty.pss),
             ..memory
         }
     });
@@ -92,6 +101,8 @@ pub(super) fn merge(plan: &Plan, machine: Machine, parts: &[Part], lost: u32) ->
         .iter()
         .fold(Errors::default(), |all, part| all + part.errors);
     errors.workers += u64::from(lost);
+    let all = parts.len() as u32 + lost;
+    let (timeline, phases) = (timeline(parts), phases(plan, parts, all));
     Report {
         schema: SCHEMA,
         scenario: plan.scenario.name(),
@@ -115,12 +126,16 @@ pub(super) fn merge(plan: &Plan, machine: Machine, parts: &[Part], lost: u32) ->
             validity: limits.validity(),
         },
         workers,
-        timeline: timeline(parts),
-        phases: Vec::new(),
+        spike: spike(plan, &phases, &timeline),
+        drift: match &plan.scenario {
+            Scenario::Soak(soak) => Some(drift_of(&timeline, soak)),
+            _ => None,
+        },
+        churn: churn(parts),
+        timeline,
+        phases,
+        // These run in one process.
         reconnect: None,
-        spike: None,
-        drift: None,
-        churn: None,
         slow: None,
         mixed: None,
         histograms: Histograms {
@@ -129,6 +144,82 @@ pub(super) fn merge(plan: &Plan, machine: Machine, parts: &[Part], lost: u32) ->
             late,
         },
     }
+}
+
+/// The phases of all workers by their number; they last as long as with the first worker.
+fn phases(plan: &Plan, parts: &[Part], workers: u32) -> Vec<PhaseReport> {
+    let Some(first) = parts.first() else {
+        return Vec::new();
+    };
+    let together = |(index, own): (usize, &PhasePart)| {
+        let all: Vec<&PhasePart> = parts
+            .iter()
+            .filter_map(|part| part.phases.get(index))
+            .collect();
+        let sum = |of: fn(&PhasePart) -> u64| all.iter().map(|phase| of(phase)).sum::<u64>();
+        let set_up = histogram(all.iter().map(|phase| &phase.set_up_buckets));
+        let latency = histogram(all.iter().map(|phase| &phase.buckets));
+        PhaseReport {
+            name: match plan.scenario {
+                Scenario::Ramp(_) => {
+                    let there: u32 = (0..workers)
+                        .map(|worker| after(&share(plan, worker, workers), index as u32 + 1))
+                        .sum();
+                    format!("{there} connections")
+                }
+                _ => own.name.clone(),
+            },
+            at: own.at,
+            seconds: own.seconds,
+            connections: sum(|phase| phase.connections.into()) as u32,
+            set_up: sum(|phase| phase.set_up),
+            set_up_latency: set_up.percentiles(),
+            errors: sum(|phase| phase.errors),
+            sent: sum(|phase| phase.sent),
+            received: sum(|phase| phase.received),
+            latency: latency.percentiles(),
+            server_cores: all.iter().find_map(|phase| phase.server_cores),
+            rss: all.iter().find_map(|phase| phase.rss),
+            set_up_buckets: set_up.buckets(),
+            buckets: latency.buckets(),
+        }
+    };
+    first.phases.iter().enumerate().map(together).collect()
+}
+
+/// Connections that a worker should have after a step of its ramp.
+fn after(own: &Plan, step: u32) -> u32 {
+    match own.scenario {
+        Scenario::Ramp(ramp) => after_step(ramp.from, own.connections, ramp.steps, step),
+        _ => own.connections,
+    }
+}
+
+/// What a spike left behind, judged by what all workers saw.
+fn spike(plan: &Plan, phases: &[PhaseReport], ticks: &[Tick]) -> Option<SpikeReport> {
+    let (Scenario::Spike(_), [before, spike, ..]) = (plan.scenario, phases) else {
+        return None;
+    };
+    let ended = spike.at + spike.seconds;
+    Some(left_behind(before.latency.p99_ms, ended, ticks))
+}
+
+fn churn(parts: &[Part]) -> Option<ChurnReport> {
+    let all: Vec<_> = parts
+        .iter()
+        .filter_map(|part| part.churn.as_ref())
+        .collect();
+    let sum = |of: fn(&ChurnPart) -> u64| all.iter().map(|churn| of(churn)).sum::<u64>();
+    let set_up = histogram(all.iter().map(|churn| &churn.set_up));
+    (!all.is_empty()).then(|| ChurnReport {
+        left: sum(|churn| churn.left),
+        unanswered: sum(|churn| churn.unanswered),
+        cut: sum(|churn| churn.cut),
+        came: sum(|churn| churn.came),
+        skipped: sum(|churn| churn.skipped),
+        set_up: set_up.percentiles(),
+        buckets: set_up.buckets(),
+    })
 }
 
 /// Each worker has its own core to fill.
@@ -201,7 +292,7 @@ fn tick(part: TickPart) -> Tick {
         received: part.received,
         errors: part.errors,
         latency: latency.percentiles(),
-        buckets: super::part::buckets(&latency),
+        buckets: latency.buckets(),
         server_cores: part.server_cores,
         rss: part.rss,
     }
@@ -210,7 +301,6 @@ fn tick(part: TickPart) -> Tick {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Scenario;
     use crate::target::{Protocol, Target};
     use proptest::prelude::*;
 
@@ -253,11 +343,24 @@ mod tests {
             tick.received += 1;
             let mut own = histogram([&tick.buckets]);
             own.record(*value);
-            tick.buckets = super::super::part::buckets(&own);
+            tick.buckets = own.buckets();
         }
-        part.latency = super::super::part::buckets(&latency);
+        part.latency = latency.buckets();
         part.late = part.latency.clone();
-        part.set_up = super::super::part::buckets(&set_up);
+        part.phases = vec![PhasePart {
+            name: "all".into(),
+            sent: part.sent,
+            received: part.received,
+            buckets: part.latency.clone(),
+            set_up_buckets: set_up.buckets(),
+            ..PhasePart::default()
+        }];
+        part.churn = Some(ChurnPart {
+            cut: part.received,
+            set_up: set_up.buckets(),
+            ..ChurnPart::default()
+        });
+        part.set_up = set_up.buckets();
         part
     }
 
@@ -293,6 +396,12 @@ mod tests {
             prop_assert!((many.load.per_second - one.load.per_second).abs() < 1e-9);
             prop_assert_eq!(many.faults, one.faults);
             prop_assert_eq!(many.errors, one.errors);
+            let (phase, whole) = (&many.phases[0], &one.phases[0]);
+            prop_assert_eq!(phase.latency, whole.latency);
+            prop_assert_eq!(phase.set_up_latency, whole.set_up_latency);
+            prop_assert_eq!((phase.sent, phase.received), (whole.sent, whole.received));
+            let (churn, whole) = (many.churn.unwrap(), one.churn.unwrap());
+            prop_assert_eq!((churn.cut, churn.set_up), (whole.cut, whole.set_up));
             prop_assert_eq!(many.timeline.len(), one.timeline.len());
             for (many, one) in many.timeline.iter().zip(&one.timeline) {
                 prop_assert_eq!((many.received, many.errors), (one.received, one.errors));

@@ -4,6 +4,7 @@ use crate::history::Faults;
 use crate::latency::Latency;
 use crate::process::CpuTime;
 use crate::report::{Errors, MemoryReport, Report};
+use crate::results::{ChurnReport, PhaseReport};
 use crate::timeline::Tick;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,36 @@ pub(super) struct Part {
     pub(super) waiting: f64,
     pub(super) late: Buckets,
     pub(super) ticks: Vec<TickPart>,
+    pub(super) phases: Vec<PhasePart>,
+    pub(super) churn: Option<ChurnPart>,
+}
+
+/// A [`PhaseReport`] on its way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct PhasePart {
+    pub(super) name: String,
+    pub(super) at: f64,
+    pub(super) seconds: f64,
+    pub(super) connections: u32,
+    pub(super) set_up: u64,
+    pub(super) errors: u64,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) set_up_buckets: Buckets,
+    pub(super) buckets: Buckets,
+    pub(super) server_cores: Option<f64>,
+    pub(super) rss: Option<u64>,
+}
+
+/// A [`ChurnReport`] on its way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct ChurnPart {
+    pub(super) left: u64,
+    pub(super) unanswered: u64,
+    pub(super) cut: u64,
+    pub(super) came: u64,
+    pub(super) skipped: u64,
+    pub(super) set_up: Buckets,
 }
 
 /// A [`Tick`] on its way.
@@ -65,7 +96,7 @@ impl Part {
             failed: setup.failed,
             setup_seconds: setup.seconds,
             server_us_each: setup.server_us_each,
-            set_up: buckets(&report.histograms.set_up),
+            set_up: report.histograms.set_up.buckets(),
             memory: report.memory,
             seconds: load.seconds,
             sent: load.sent,
@@ -73,15 +104,49 @@ impl Part {
             pings: load.pings,
             unrelated: load.unrelated,
             deflated: load.deflated,
-            latency: buckets(&load.histogram),
+            latency: load.histogram.buckets(),
             server_cpu: load.server.map(|server| server.cpu),
             foreign_cores: load.foreign_cores,
             faults: report.faults,
             errors: report.errors,
             cores: generator.cores,
             waiting: generator.waiting,
-            late: buckets(&report.histograms.late),
+            late: report.histograms.late.buckets(),
             ticks: report.timeline.iter().map(TickPart::of).collect(),
+            phases: report.phases.iter().map(PhasePart::of).collect(),
+            churn: report.churn.as_ref().map(ChurnPart::of),
+        }
+    }
+}
+
+impl PhasePart {
+    fn of(phase: &PhaseReport) -> Self {
+        Self {
+            name: phase.name.clone(),
+            at: phase.at,
+            seconds: phase.seconds,
+            connections: phase.connections,
+            set_up: phase.set_up,
+            errors: phase.errors,
+            sent: phase.sent,
+            received: phase.received,
+            set_up_buckets: phase.set_up_buckets.clone(),
+            buckets: phase.buckets.clone(),
+            server_cores: phase.server_cores,
+            rss: phase.rss,
+        }
+    }
+}
+
+impl ChurnPart {
+    fn of(churn: &ChurnReport) -> Self {
+        Self {
+            left: churn.left,
+            unanswered: churn.unanswered,
+            cut: churn.cut,
+            came: churn.came,
+            skipped: churn.skipped,
+            set_up: churn.buckets.clone(),
         }
     }
 }
@@ -102,14 +167,6 @@ impl TickPart {
             rss: tick.rss,
         }
     }
-}
-
-/// Everything a histogram holds.
-pub(super) fn buckets(latency: &Latency) -> Buckets {
-    let recorded = latency.histogram().iter_recorded();
-    recorded
-        .map(|step| (step.value_iterated_to(), step.count_at_value()))
-        .collect()
 }
 
 /// The histogram that such buckets make.

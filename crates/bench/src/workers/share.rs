@@ -18,7 +18,11 @@ pub(crate) fn refusal(plan: &Plan, workers: u32) -> Option<String> {
         | Scenario::Storm { reconnect: None }
         | Scenario::Echo { .. }
         | Scenario::Rate { .. }
-        | Scenario::Fanout { .. } => None,
+        | Scenario::Fanout { .. }
+        | Scenario::Ramp(_)
+        | Scenario::Spike(_)
+        | Scenario::Soak(_)
+        | Scenario::Churn(_) => None,
         _ => Some(format!(
             "{} runs in one process so far: leave --workers out",
             plan.scenario.name()
@@ -55,9 +59,26 @@ pub(super) fn share(plan: &Plan, index: u32, workers: u32) -> Plan {
         own.pid = None;
         own.more_pids.clear();
     }
+    let fair = f64::from(connections) / f64::from(plan.connections);
     match &mut own.scenario {
-        Scenario::Rate { per_second } => {
-            *per_second *= f64::from(connections) / f64::from(plan.connections);
+        Scenario::Rate { per_second } => *per_second *= fair,
+        Scenario::Ramp(ramp) => {
+            ramp.from = part(ramp.from, index, workers).1;
+            ramp.per_second = ramp.per_second.map(|all| all * fair);
+        }
+        Scenario::Spike(spike) => {
+            spike.connections = part(spike.connections, index, workers).1;
+            spike.base_rate *= fair;
+            spike.peak_rate *= fair;
+        }
+        Scenario::Soak(soak) => {
+            if let Pace::PerSecond(rate) = &mut soak.pace {
+                *rate *= fair;
+            }
+        }
+        Scenario::Churn(churn) => {
+            churn.per_second *= fair;
+            churn.rate *= fair;
         }
         Scenario::Fanout { publishers, pace } => {
             let all = (*publishers).clamp(1, plan.connections);
@@ -130,14 +151,38 @@ mod tests {
         few.connections = 3;
         assert!(refusal(&few, 4).unwrap().contains("3 connections"));
         assert_eq!(refusal(&few, 3), None);
-        let ramp = plan(Scenario::Ramp(crate::Ramp {
-            from: 0,
-            steps: 2,
-            per_second: None,
-            hold: std::time::Duration::ZERO,
-            rate: 0.0,
+        let slow = plan(Scenario::Slow(crate::Slow {
+            share: 0.1,
+            read_rate: 0,
+            publishers: 1,
+            pace: Pace::Window(1),
         }));
-        assert!(refusal(&ramp, 2).unwrap().contains("one process"));
-        assert_eq!(refusal(&ramp, 1), None);
+        assert!(refusal(&slow, 2).unwrap().contains("one process"));
+        assert_eq!(refusal(&slow, 1), None);
+    }
+
+    #[test]
+    fn a_share_of_a_ramp_rises_or_stays() {
+        let mut whole = plan(Scenario::Ramp(crate::Ramp {
+            from: 99,
+            steps: 2,
+            per_second: Some(30.0),
+            hold: std::time::Duration::ZERO,
+            rate: 0.5,
+        }));
+        whole.connections = 100;
+        let (mut from, mut per_second) = (0, 0.0);
+        for index in 0..3 {
+            let own = share(&whole, index, 3);
+            let Scenario::Ramp(ramp) = own.scenario else {
+                panic!()
+            };
+            assert!(ramp.from <= own.connections);
+            assert_eq!(ramp.rate, 0.5, "it is per connection");
+            from += ramp.from;
+            per_second += ramp.per_second.unwrap();
+        }
+        assert_eq!(from, 99);
+        assert!((per_second - 30.0f64).abs() < 1e-9);
     }
 }

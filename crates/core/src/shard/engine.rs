@@ -134,11 +134,18 @@ impl<H: Host> Shard<H> {
     /// What waits, as the body of a polling answer of about `max` bytes; a message with its
     /// attachments is never split. The held GET counts as answered.
     pub fn take_payload(&mut self, key: Key, max: usize) -> Option<Vec<u8>> {
+        self.take_payload_to_compress(key, max)
+            .map(|(payload, _)| payload)
+    }
+
+    /// As [`Shard::take_payload`]; and whether a sender of what is in it lets it be compressed.
+    pub fn take_payload_to_compress(&mut self, key: Key, max: usize) -> Option<(Vec<u8>, bool)> {
         let session = self.sessions.get_mut(key)?;
         if !session.engine.poll_pending() || session.out.is_empty() {
             return None;
         }
         let (mut payload, waiting) = (PayloadWriter::new(), session.out.len());
+        let mut compress = false;
         while let Some(message) = session.out.front().cloned() {
             if !payload.is_empty() && payload.len() + message.cost() * 4 / 3 > max {
                 break;
@@ -151,6 +158,7 @@ impl<H: Host> Shard<H> {
             for attachment in message.attachments() {
                 payload.binary(attachment);
             }
+            compress |= message.compress();
             session.out.pop();
         }
         session.engine.poll_answered();
@@ -159,7 +167,7 @@ impl<H: Host> Shard<H> {
             self.noted(key, EngineEvent::Flushing(taken));
         }
         self.write_progressed(key);
-        Some(payload.finish())
+        Some((payload.finish(), compress))
     }
 
     /// The head of a POST has arrived.

@@ -56,7 +56,7 @@ impl HandshakeRequest {
 }
 
 /// Any request of an Engine.IO endpoint, as hooks see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EngineRequest {
     /// The method.
     pub method: Method,
@@ -94,6 +94,8 @@ pub struct RefusedRequest<'a> {
     pub context: Option<&'static str>,
     /// Whether it asked for a WebSocket.
     pub upgrade: bool,
+    /// The request itself.
+    pub request: &'a EngineRequest,
 }
 
 /// What a hook adds to the answer that opens a session.

@@ -92,7 +92,7 @@ where
         Err(refused) => {
             let (code, upgrade) = (ErrorCode::BadRequest, is_upgrade(&request));
             let context = Some(ErrorContext::MiddlewareFailure.as_str());
-            server.request_refused(code, refused.message(), context, upgrade);
+            server.request_refused(code, refused.message(), context, &request);
             refusal::answer(code, None, upgrade)
         }
     };
@@ -132,7 +132,7 @@ where
     let upgrade = is_upgrade(&request);
     let refuse = |code: ErrorCode, context: Option<ErrorContext>| {
         let context = context.map(ErrorContext::as_str);
-        server.request_refused(code, code.message(), context, upgrade);
+        server.request_refused(code, code.message(), context, &request);
         refusal::answer(code, None, upgrade)
     };
     let query = EngineQuery::parse(request.uri());
@@ -187,7 +187,7 @@ where
     let extra = match handshake::decide(server, &parts).await {
         Ok(extra) => extra,
         Err(refusal) => {
-            server.request_refused(ErrorCode::Forbidden, refusal.message(), None, upgrade);
+            server.request_refused(ErrorCode::Forbidden, refusal.message(), None, &request);
             return refusal::answer(ErrorCode::Forbidden, Some(refusal.message()), upgrade);
         }
     };
@@ -201,7 +201,7 @@ where
     polling::open(server, route, &request, extra, slot).await
 }
 
-fn is_upgrade(request: &Request<()>) -> bool {
+pub(crate) fn is_upgrade(request: &Request<()>) -> bool {
     let upgrade = request
         .headers()
         .get(header::UPGRADE)

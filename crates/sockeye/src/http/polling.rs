@@ -161,11 +161,11 @@ async fn poll(server: &Arc<ServerInner>, headers: &HeaderMap, found: Found) -> A
     }
     let answer = receiver.await.unwrap_or(PollAnswer::Closed);
     guard.0 = None;
-    let payload = match answer {
-        PollAnswer::Payload(payload) => payload,
-        PollAnswer::Closed => b"1".to_vec(),
+    let (payload, compress) = match answer {
+        PollAnswer::Payload(payload, compress) => (payload, compress),
+        PollAnswer::Closed => (b"1".to_vec(), false),
     };
-    let threshold = server.config.http_compression;
+    let threshold = server.config.http_compression.filter(|_| compress);
     let (payload, coding) = super::compress::compress(headers, threshold, payload);
     let mut answer = text(payload);
     if let Some(coding) = coding {

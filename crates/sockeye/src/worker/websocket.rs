@@ -346,7 +346,7 @@ impl<S: Stream> WebSocketTask<S> {
             let writer = Writer::WebSocket { link, deflate };
             let before = std::mem::replace(&mut session.io.writer, writer);
             if let Writer::Polling { poll: Some(poll) } = before {
-                let _ = poll.send(PollAnswer::Payload(b"6".to_vec()));
+                let _ = poll.send(PollAnswer::Payload(b"6".to_vec(), false));
             }
             shard.mark_dirty(key);
         });

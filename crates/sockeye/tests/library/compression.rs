@@ -5,7 +5,7 @@ use sockeye::{Data, DeflateOptions, EventError, Server, Socket};
 use sockeye_websocket::handshake::ClientOptions;
 
 use crate::support::client::PATH;
-use crate::support::{Client, Running, Wire};
+use crate::support::{Client, Polling, Running, Wire, request, sockets};
 
 async fn connect(running: &Running, deflate: bool) -> Client {
     let deflate = deflate.then(DeflateOptions::default);
@@ -72,4 +72,31 @@ async fn what_may_be_compressed_is_and_everybody_reads_the_same() {
     let long = "x".repeat(100_000);
     let answer = clients[2].call("say", json!(["short", long])).await;
     assert!(answer.is_empty(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_polling_answer_is_compressed_unless_all_in_it_is_not_to_be() {
+    let mut connected = None;
+    let running = Running::start(|server| connected = Some(sockets(&server.of("/"))));
+    let polling = Polling::connect(running.address).await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    let text = "again and again ".repeat(2000);
+    for (plain, other, compressed) in [
+        (true, false, false),
+        (false, false, true),
+        (true, true, true),
+    ] {
+        let sent = socket.compress(!plain).emit("said", &text);
+        assert!(sent.is_ok_and(|queued| queued.is_queued()));
+        if other {
+            socket.emit("more", ()).expect("queued");
+        }
+        // An answer from its worker: what was sent before waits for the poll now.
+        socket.rooms().await;
+        let accept = "Accept-Encoding: gzip\r\n";
+        let answer = request(running.address, "GET", &polling.path(), accept, "").await;
+        let coding = answer.header("content-encoding");
+        assert_eq!(coding, compressed.then_some("gzip"), "{plain} {other}");
+        assert_eq!(answer.body.len() < text.len() / 10, compressed);
+    }
 }

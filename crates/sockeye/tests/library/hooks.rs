@@ -370,6 +370,10 @@ async fn request_hooks_see_every_request_and_refusals_are_told() {
         });
         server.on_connection_error(move |refused| {
             let what = (refused.code, refused.context, refused.upgrade);
+            let request = refused.request;
+            let sent_bad = request.headers.contains_key("x-bad");
+            assert_eq!(request.uri.path(), "/socket.io/");
+            assert_eq!(sent_bad, request.method == "POST");
             heard.lock().expect("no panic").push(what);
         });
     });

@@ -319,4 +319,24 @@ async fn what_is_told_of_a_socket_is_as_it_was_when_it_was_asked_for() {
     let ns = running.server.of("/");
     assert_eq!(ns.to_user("ada").count().await.found, 0);
     assert_eq!(ns.to_user("ben").count().await.found, 1);
+
+    // By its id, and by nothing else that is called so.
+    let found = ns.socket(socket.id()).await.expect("it is here");
+    assert_eq!(found.user().as_deref(), Some("ben"));
+    found.join("X".repeat(20)).await.expect("joined");
+    assert!(ns.socket(&"X".repeat(20)).await.is_none());
+    assert!(
+        running
+            .server
+            .of("/other")
+            .socket(socket.id())
+            .await
+            .is_none()
+    );
+    assert_eq!(ns.to("X".repeat(20)).local_sockets().await.found.len(), 1);
+    assert_eq!(
+        (running.server.connection_count(), running.server.path()),
+        (1, "/socket.io")
+    );
+    assert!(!socket.handshake().is_cross_domain());
 }

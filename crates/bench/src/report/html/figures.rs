@@ -326,7 +326,9 @@ impl<'a> Time<'a> {
     }
 
     fn put_server(&self, out: &mut String) {
-        let cores = self.line("cores", |tick| tick.server_cores);
+        // The system counts in hundredths of a second: a short tick says nothing.
+        let whole = |tick: &&Tick| tick.seconds >= 0.1;
+        let cores = self.line("cores", |tick| Some(tick).filter(whole)?.server_cores);
         if cores.points.iter().any(|(_, value)| value.is_some()) {
             let y = Axis::from_zero(cores.points.iter().filter_map(|(_, value)| *value));
             let mut plot = self.plot("CPU of the server over time, in cores", y, short);

@@ -103,6 +103,9 @@ impl Report {
                 Escaped(remedy)
             );
         }
+        if let Some(hint) = self.hint() {
+            let _ = write!(out, "<p>Hint: {}.</p>", Escaped(hint));
+        }
         out.push_str("</section>\n");
     }
 

@@ -95,8 +95,8 @@ impl Plot<'_> {
                 (to - from).max(0.0),
                 Escaped(&band.name)
             );
-            // Some seven units a letter.
-            if band.name.chars().count() as f64 * 7.0 < to - from {
+            // Some six units a letter.
+            if band.name.chars().count() as f64 * 6.2 < to - from {
                 let _ = write!(
                     out,
                     "<text class=\"where\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",

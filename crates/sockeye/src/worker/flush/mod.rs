@@ -233,7 +233,7 @@ fn prepare(shard: &mut Shard<Net>, key: Key, find: Find) -> bool {
 
 /// Answers the poll a client holds open, if something waits for it.
 pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
-    let Some(payload) = shard.take_payload(key, MAX_PAYLOAD) else {
+    let Some((payload, compress)) = shard.take_payload_to_compress(key, MAX_PAYLOAD) else {
         if let Some(session) = shard.session_mut(key) {
             session.io.tell_backlog(session.out.bytes());
         }
@@ -247,7 +247,7 @@ pub(crate) fn answer_poll(shard: &mut Shard<Net>, key: Key) {
     if let Writer::Polling { poll } = &mut session.io.writer
         && let Some(poll) = poll.take()
     {
-        let _ = poll.send(PollAnswer::Payload(payload));
+        let _ = poll.send(PollAnswer::Payload(payload, compress));
     }
     shard.drained(key);
 }
