@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 use sockeye_cluster::{BusError, BusErrorKind, BusKey, NodeId};
 
-use crate::wire::SubscriptionMode;
+use crate::wire::{Streams, SubscriptionMode};
 
 /// Which cluster on which Redis, and as whom.
 ///
@@ -26,6 +26,7 @@ pub struct RedisConfig {
     secret: Option<Box<[u8]>>,
     pub(crate) root_certificate: Option<Box<[u8]>>,
     pub(crate) socket_channels: bool,
+    pub(crate) streams: Streams,
     pub(crate) max_queued_bytes: usize,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) heartbeat_timeout: Duration,
@@ -43,6 +44,8 @@ pub enum RedisMode {
     Classic,
     /// That of Node.js' `createShardedAdapter` with this mode of subscription; needs Redis 7.
     Sharded(SubscriptionMode),
+    /// That of Node.js' streams adapter, as [`RedisConfig::streams`] says.
+    Streams,
 }
 
 impl RedisMode {
@@ -91,6 +94,7 @@ impl RedisConfig {
             secret: None,
             root_certificate: None,
             socket_channels: false,
+            streams: Streams::new(),
             max_queued_bytes: 16 * 1024 * 1024,
             heartbeat_interval: Duration::from_secs(2),
             heartbeat_timeout: Duration::from_secs(10),
@@ -136,6 +140,15 @@ impl RedisConfig {
         self
     }
 
+    /// The mode [`RedisMode::Streams`], with these names of streams and channels. They have a prefix of
+    /// their own: that of the URL does not count then.
+    #[must_use]
+    pub fn streams(mut self, streams: Streams) -> Self {
+        self.mode = RedisMode::Streams;
+        self.streams = streams;
+        self
+    }
+
     /// Bytes that may wait to be published while Redis is slow or away; beyond it messages are dropped
     /// and the caller is told. Default: 16 MiB.
     #[must_use]
@@ -165,6 +178,7 @@ impl RedisConfig {
         let prefix = self.prefix.as_deref();
         match self.mode {
             RedisMode::Classic | RedisMode::Sharded(_) => prefix.unwrap_or("socket.io").to_owned(),
+            RedisMode::Streams => self.streams.prefix().to_owned(),
             RedisMode::Native => {
                 let prefix = prefix.unwrap_or("sockeye");
                 match self.server.redis_settings().db() {

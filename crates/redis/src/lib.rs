@@ -5,7 +5,7 @@
 //! - [`Native`]: the names of channels among nodes of ours, where a node hears only of rooms that it has
 //!   members of.
 //! - [`RedisBus`]: the [`Bus`](sockeye_cluster::Bus) between nodes, in the native mode or among Node.js servers with
-//!   the classic or the sharded adapter.
+//!   any of their adapters.
 //! - [`Emitter`]: events for clients, from any program that has a connection to Redis.
 //!
 //! Whoever can publish on this Redis can send any event to any client and disconnect everybody. The

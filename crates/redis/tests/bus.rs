@@ -45,6 +45,11 @@ impl Cluster for OnRedis {
         if let Some(secret) = self.secret {
             config = config.secret(secret);
         }
+        if self.mode == RedisMode::Streams {
+            // More than one, so that some namespaces go where Node.js does not look.
+            let streams = Streams::new().channel_prefix(&*self.prefix).count(3);
+            config = config.streams(streams.name(&*self.prefix));
+        }
         Arc::new(RedisBus::new(config).expect("a configuration"))
     }
 
@@ -59,12 +64,21 @@ impl Cluster for OnRedis {
                 names: false,
                 counts: false,
                 rooms: true,
+                one_way: true,
+            },
+            RedisMode::Streams => Manners {
+                routes: false,
+                names: false,
+                counts: false,
+                rooms: false,
+                one_way: false,
             },
             RedisMode::Sharded(mode) => Manners {
                 routes: mode != SubscriptionMode::Static,
                 names: false,
                 counts: false,
                 rooms: false,
+                one_way: true,
             },
             _ => Manners::native(),
         }
@@ -99,6 +113,48 @@ async fn the_sharded_mode_keeps_the_contract() {
     ] {
         bus::all(|| OnRedis::new(&redis, RedisMode::Sharded(mode), None)).await;
     }
+}
+
+#[tokio::test]
+async fn the_streams_mode_keeps_the_contract() {
+    let redis = RedisServer::start();
+    bus::all(|| OnRedis::new(&redis, RedisMode::Streams, None)).await;
+}
+
+/// A node that was cut off reads on where it was.
+#[tokio::test]
+async fn streams_are_read_on_after_a_cut() {
+    let redis = RedisServer::start();
+    let streams = |name| config(&redis, name).mode(RedisMode::Streams);
+    let (a, b) = (
+        Node::start(streams("a")).await,
+        Node::start(streams("b")).await,
+    );
+    let mut admin = redis.client();
+    for number in 0..200 {
+        a.tell(number).await.expect("available");
+        if number % 50 == 25 {
+            // All connections that wait for entries, which are both.
+            let mut list = redis::cmd("CLIENT");
+            let list: String = list.arg("LIST").query(&mut admin).expect("listed");
+            for line in list.lines().filter(|line| line.contains("cmd=xread")) {
+                let id = line.split(' ').find_map(|part| part.strip_prefix("id="));
+                let mut kill = redis::cmd("CLIENT");
+                let kill = kill.arg("KILL").arg("ID").arg(id);
+                kill.query::<i64>(&mut admin).expect("answered");
+            }
+        }
+    }
+    until("all have come", || b.log.numbers().len() >= 200).await;
+    assert!(b.log.numbers().into_iter().eq(0..200));
+    assert!(b.bus.health().reconnects > 0);
+    assert!(a.log.numbers().is_empty());
+    let offset = |operation: &Operation| match operation {
+        Operation::Broadcast(broadcast) => broadcast.offset,
+        _ => None,
+    };
+    let offsets: Vec<_> = b.log.heard().iter().filter_map(offset).collect();
+    assert!(offsets.len() == 200 && offsets.is_sorted_by(|one, next| one < next));
 }
 
 /// Notes what it hears, and answers every question in the same way.
@@ -810,6 +866,12 @@ async fn a_cluster_with_node_servers_and_sharded_channels() {
     }
 }
 
+/// The same with the streams adapter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_with_node_servers_over_streams() {
+    among_node_servers("streams", RedisMode::Streams).await;
+}
+
 async fn among_node_servers(peer: &'static str, mode: RedisMode) {
     let is_classic = mode == RedisMode::Classic;
     let redis = RedisServer::start();
@@ -827,6 +889,7 @@ async fn among_node_servers(peer: &'static str, mode: RedisMode) {
         let mut numsub = redis::cmd("PUBSUB");
         let numsub = match is_classic {
             true => numsub.arg("NUMSUB").arg("socket.io-request#/chat#"),
+            false if mode == RedisMode::Streams => numsub.arg("NUMSUB").arg("socket.io#/chat#"),
             false => numsub.arg("SHARDNUMSUB").arg("socket.io#/chat#"),
         };
         numsub
@@ -877,7 +940,8 @@ async fn among_node_servers(peer: &'static str, mode: RedisMode) {
     common::until("the peer is in the room", || {
         let mut numsub = redis::cmd("PUBSUB");
         let numsub = numsub.arg("SHARDNUMSUB").arg("socket.io#/chat#r2#");
-        let has_no_channel = is_classic || mode == RedisMode::Sharded(SubscriptionMode::Static);
+        let is_static = mode == RedisMode::Sharded(SubscriptionMode::Static);
+        let has_no_channel = is_classic || is_static || mode == RedisMode::Streams;
         let count = numsub.query::<(String, i64)>(&mut redis.client());
         has_no_channel || count.is_ok_and(|(_, count)| count == 1)
     });

@@ -7,7 +7,7 @@ use sockeye_cluster::{Answer, Body, NodeId, Operation, Request, Sealer};
 
 use crate::Native;
 use crate::emitter::now_ms;
-use crate::wire::{Classic, Message, ReplyTo, Sharded};
+use crate::wire::{Classic, Entry, Message, ReplyTo, Sharded, Streams};
 
 /// What this node speaks.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) enum Format {
     Native(Native, Sealer),
     Classic(Classic, NodeId),
     Sharded(Sharded, NodeId),
+    Streams(Streams, NodeId),
 }
 
 /// What to subscribe to.
@@ -39,15 +40,22 @@ pub(super) enum Route {
     Responses(Arc<str>),
     /// Anything of a namespace in the sharded format.
     Sharded(Arc<str>),
+    /// Questions, answers and events for servers in the streams format.
+    Ephemeral(Arc<str>),
+    /// An entry of a stream: its id, names and values.
+    Entry(String, Vec<(String, String)>),
 }
 
-/// Something for one or more channels.
+/// Something to be sent.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) channels: Vec<String>,
-    pub(super) payload: Bytes,
-    /// Whether it is a message of somebody, and not the bus's own affair.
-    pub(super) is_counted: bool,
+pub(super) enum Outgoing {
+    Publish {
+        channels: Vec<String>,
+        payload: Bytes,
+        /// Whether it is a message of somebody, and not the bus's own affair.
+        is_counted: bool,
+    },
+    Add(Entry),
 }
 
 /// Who has asked, and how to answer.
@@ -110,6 +118,14 @@ impl Format {
                     .map(|channel| (Channel::Exact(channel), route.clone()))
                     .collect()
             }
+            Self::Streams(streams, node) => {
+                let own = streams.node_channel(nsp, node.as_str());
+                let channels = [own, streams.channel(nsp)].into_iter();
+                let route = Route::Ephemeral(nsp.clone());
+                channels
+                    .map(|channel| (Channel::Exact(channel), route.clone()))
+                    .collect()
+            }
         }
     }
 
@@ -133,7 +149,7 @@ impl Format {
             Self::Native(native, sealer) => {
                 let channels = native.channels(nsp, operation);
                 let body = Body::Operation(operation.clone());
-                Outgoing {
+                Outgoing::Publish {
                     channels,
                     payload: sealer.seal(now_ms(), nsp, &body),
                     is_counted: true,
@@ -141,6 +157,12 @@ impl Format {
             }
             Self::Classic(classic, node) => classic.operation(node.as_str(), nsp, operation).into(),
             Self::Sharded(sharded, node) => sharded.operation(node.as_str(), nsp, operation).into(),
+            Self::Streams(streams, node) => {
+                match streams.server_side(node.as_str(), nsp, operation) {
+                    Some(message) => message.into(),
+                    None => Outgoing::Add(streams.operation(node.as_str(), nsp, operation)),
+                }
+            }
         }
     }
 
@@ -152,7 +174,7 @@ impl Format {
                     to: node.clone(),
                     answer,
                 };
-                Some(Outgoing {
+                Some(Outgoing::Publish {
                     channels: vec![native.node(node)],
                     payload: sealer.seal(now_ms(), nsp, &body),
                     is_counted: true,
@@ -163,6 +185,10 @@ impl Format {
             }
             (Self::Sharded(sharded, own), Asker::Node(to)) => {
                 let message = sharded.answer(own.as_str(), nsp, to, &answer);
+                message.map(Outgoing::from)
+            }
+            (Self::Streams(streams, own), Asker::Node(to)) => {
+                let message = streams.answer(own.as_str(), nsp, to, &answer);
                 message.map(Outgoing::from)
             }
             _ => None,
@@ -181,6 +207,7 @@ impl Format {
             Self::Native(..) => None,
             Self::Classic(classic, own) => classic.request(own.as_str(), nsp, id, request),
             Self::Sharded(sharded, own) => sharded.request(own.as_str(), nsp, id, request),
+            Self::Streams(streams, own) => streams.request(own.as_str(), nsp, id, request),
         };
         message.map(Outgoing::from)
     }
@@ -191,13 +218,14 @@ impl Format {
             Self::Native(..) => None,
             Self::Classic(classic, _) => Some(classic.request_channel(nsp)),
             Self::Sharded(sharded, _) => Some(sharded.channel(nsp)),
+            Self::Streams(streams, _) => Some(streams.channel(nsp)),
         }
     }
 
     /// For all nodes of ours; nothing in the formats of Node.js.
     pub(super) fn to_all(&self, nsp: &str, body: &Body) -> Option<Outgoing> {
         match self {
-            Self::Native(native, sealer) => Some(Outgoing {
+            Self::Native(native, sealer) => Some(Outgoing::Publish {
                 channels: vec![native.all()],
                 payload: sealer.seal(now_ms(), nsp, body),
                 is_counted: matches!(body, Body::Request { .. }),
@@ -209,7 +237,7 @@ impl Format {
     /// For one node of ours.
     pub(super) fn to_node(&self, node: &NodeId, body: &Body) -> Option<Outgoing> {
         match self {
-            Self::Native(native, sealer) => Some(Outgoing {
+            Self::Native(native, sealer) => Some(Outgoing::Publish {
                 channels: vec![native.node(node)],
                 payload: sealer.seal(now_ms(), "", body),
                 is_counted: false,
@@ -219,9 +247,39 @@ impl Format {
     }
 }
 
+impl Outgoing {
+    /// How many commands it takes.
+    pub(super) fn commands(&self) -> usize {
+        match self {
+            Self::Publish { channels, .. } => channels.len(),
+            Self::Add(_) => 1,
+        }
+    }
+
+    /// Bytes of names and contents.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Publish {
+                channels, payload, ..
+            } => payload.len() + channels.iter().map(String::len).sum::<usize>(),
+            Self::Add(entry) => {
+                let fields = entry.fields.iter();
+                fields.map(|(name, value)| name.len() + value.len()).sum()
+            }
+        }
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Publish { is_counted, .. } => *is_counted,
+            Self::Add(_) => true,
+        }
+    }
+}
+
 impl From<Message> for Outgoing {
     fn from(message: Message) -> Self {
-        Self {
+        Self::Publish {
             channels: vec![message.channel],
             payload: message.payload,
             is_counted: true,

@@ -54,6 +54,16 @@ impl Shared {
             (Format::Classic(classic, own), Route::Responses(nsp)) => {
                 self.frame(own, &nsp, &channel, classic.read_response(&payload));
             }
+            (Format::Streams(streams, own), Route::Ephemeral(nsp)) => {
+                self.frame(own, &nsp, &channel, streams.read(&nsp, &payload));
+            }
+            (Format::Streams(streams, own), Route::Entry(id, fields)) => {
+                let fields = fields.iter().map(|(name, value)| (&**name, &**value));
+                match streams.read_entry(&id, fields) {
+                    Ok((nsp, frame)) => self.frame(own, &nsp, &channel, Ok(frame)),
+                    Err(unreadable) => self.frame(own, "", &channel, Err(unreadable)),
+                }
+            }
             (Format::Sharded(sharded, own), Route::Sharded(nsp)) => {
                 self.frame(own, &nsp, &channel, sharded.read(&nsp, &payload));
             }

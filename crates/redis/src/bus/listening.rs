@@ -49,6 +49,7 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     connection: (Subscriber, Source),
     mut changes: mpsc::UnboundedReceiver<Change>,
+    streams: Option<super::stream::Reader>,
 ) {
     let mut wanted: HashMap<Channel, Route> = HashMap::new();
     let mut connection = Some(connection);
@@ -56,6 +57,10 @@ pub(super) async fn run(
     let (heard, unhandled) = mpsc::channel(MAX_UNHANDLED);
     // Across connections, so that nothing overtakes what came on the one before.
     tokio::spawn(super::incoming::handle(shared.clone(), unhandled));
+    let _streams = streams.map(|reader| {
+        let reading = reader.run(shared.clone(), heard.clone());
+        Task(tokio::spawn(reading))
+    });
     loop {
         let Some(open) = connection.take() else {
             // What is asked for meanwhile is remembered, and said not to be in force.

@@ -6,6 +6,7 @@ mod format;
 mod incoming;
 mod listening;
 mod outbox;
+mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,7 +46,11 @@ const MAX_PROBES: usize = 64;
 /// Among Node.js servers, nodes are counted and not known by name, [`Request::Apply`] is told without
 /// being confirmed, and a node that has died counts until Redis notices. In [`RedisMode::Classic`] every
 /// node hears everything of its namespaces; [`Listener::hosts`] is asked before a message to one room is
-/// decoded. In [`RedisMode::Sharded`] there is no [`Request::Rooms`].
+/// decoded. In [`RedisMode::Sharded`] and [`RedisMode::Streams`] there is no [`Request::Rooms`].
+///
+/// In [`RedisMode::Streams`] what is told goes through a stream: a node that has lost its connection reads on
+/// where it was, so that it misses nothing as long as the stream is long enough. Questions, answers and
+/// events for servers do not, and may overtake it.
 ///
 /// ```no_run
 /// # async fn example(listener: std::sync::Arc<dyn sockeye_cluster::Listener>) -> Result<(), sockeye_cluster::BusError> {
@@ -84,6 +89,8 @@ struct Shared {
     /// Another node has this one's name.
     has_double: AtomicBool,
     is_started: AtomicBool,
+    /// A goodbye was said: no sign of life may follow it. Changed under the lock of the outbox.
+    is_leaving: AtomicBool,
     is_over: AtomicBool,
     over: Notify,
     publishing: AtomicBool,
@@ -140,6 +147,7 @@ impl RedisBus {
             }
             RedisMode::Classic => Format::Classic(Classic::new(prefix), node),
             RedisMode::Sharded(mode) => Format::Sharded(Sharded::new(prefix, mode), node),
+            RedisMode::Streams => Format::Streams(config.streams.clone(), node),
         };
         let (changes, pending) = mpsc::unbounded_channel();
         let shared = Shared {
@@ -157,6 +165,7 @@ impl RedisBus {
             verified: Notify::new(),
             has_double: AtomicBool::new(false),
             is_started: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             over: Notify::new(),
             publishing: AtomicBool::new(false),
@@ -311,7 +320,7 @@ impl Bus for RedisBus {
             shared.end();
             return Reply::ready(Ok(()));
         }
-        let goodbye = shared.publish(|| shared.format.to_all("", &Body::Goodbye));
+        let goodbye = shared.publish(|| shared.goodbye());
         Reply::pending(async move {
             let said = match goodbye.await {
                 // Node.js has no goodbye here: who does not listen is not counted.
@@ -332,7 +341,7 @@ impl Drop for RedisBus {
     fn drop(&mut self) {
         let shared = &self.shared;
         if shared.is_started.load(Ordering::Acquire) && !shared.is_over() {
-            drop(shared.publish(|| shared.format.to_all("", &Body::Goodbye)));
+            drop(shared.publish(|| shared.goodbye()));
         }
         shared.end();
     }
@@ -355,7 +364,12 @@ async fn start(
     look_around(shared, &mut publisher).await?;
     shared.publishing.store(true, Ordering::Release);
     tokio::spawn(outbox::run(shared.clone(), publisher));
-    tokio::spawn(listening::run(shared.clone(), listener, changes));
+    let reader = match &shared.format {
+        // Its place is taken before anything can be published that it must not miss.
+        Format::Streams(streams, _) => Some(stream::Reader::new(shared, streams).await?),
+        _ => None,
+    };
+    tokio::spawn(listening::run(shared.clone(), listener, changes, reader));
     let mut base = shared.format.base();
     base.push((Channel::Exact(shared.probe_channel()), Route::Probe));
     shared.subscribe(base).await?;
@@ -403,7 +417,7 @@ async fn look_around(
                 );
             }
         }
-        RedisMode::Classic | RedisMode::Sharded(_) => {
+        RedisMode::Classic | RedisMode::Sharded(_) | RedisMode::Streams => {
             let mut numsub = redis::cmd("PUBSUB");
             let numsub = numsub.arg("NUMSUB").arg(Native::new(&*prefix).all());
             let found = numsub.query_async::<redis::Value>(connection).await;
@@ -500,8 +514,24 @@ impl Shared {
     /// Publishes without asking what became of it.
     fn tell(&self, node: &NodeId, body: &Body) {
         let limit = self.config.max_queued_bytes;
-        let make = || self.format.to_node(node, body);
+        let make = || match self.is_leaving.load(Ordering::Acquire) {
+            true => None,
+            false => self.format.to_node(node, body),
+        };
         let _ = self.outbox.publish(limit, None, make);
+    }
+
+    /// To all nodes of ours, unless goodbye was said already.
+    fn sign_of_life(&self, body: &Body) -> Option<Outgoing> {
+        match self.is_leaving.load(Ordering::Acquire) {
+            true => None,
+            false => self.format.to_all("", body),
+        }
+    }
+
+    fn goodbye(&self) -> Option<Outgoing> {
+        self.is_leaving.store(true, Ordering::Release);
+        self.format.to_all("", &Body::Goodbye)
     }
 
     fn ask_natively(&self, namespace: &str, request: Request) -> Result<Answers, BusError> {
@@ -562,13 +592,13 @@ impl Shared {
                 probes.sent.push_back((number, Instant::now()));
             }
             drop(probes);
-            let outgoing = || Outgoing {
+            let outgoing = || Outgoing::Publish {
                 channels: vec![self.probe_channel()],
                 payload: Bytes::from(format!("{:016x} {number}", self.nonce)),
                 is_counted: false,
             };
             let _ = self.outbox.publish(usize::MAX, None, || Some(outgoing()));
-            let heartbeat = || self.format.to_all("", &Body::Heartbeat);
+            let heartbeat = || self.sign_of_life(&Body::Heartbeat);
             let _ = self.outbox.publish(usize::MAX, None, heartbeat);
         }
         let mut members = self.members.lock();
@@ -628,7 +658,7 @@ impl Shared {
         self.members.lock().forgive(self.clock());
         let _ = self
             .outbox
-            .publish(usize::MAX, None, || self.format.to_all("", &Body::Hello));
+            .publish(usize::MAX, None, || self.sign_of_life(&Body::Hello));
         tracing::info!(node = %self.config.node, "listens to Redis again");
     }
 

@@ -63,8 +63,7 @@ impl Outbox {
         let Some(outgoing) = make() else {
             return Err(BusErrorKind::Unsupported.into());
         };
-        let names = outgoing.channels.iter().map(|name| name.len() + OVERHEAD);
-        let cost = outgoing.payload.len() + names.sum::<usize>();
+        let cost = outgoing.len() + outgoing.commands() * OVERHEAD;
         queue.push(Item {
             command: Command::Publish(outgoing),
             cost,
@@ -201,13 +200,17 @@ async fn send(shared: &Shared, connection: &mut MultiplexedConnection, items: Ve
     };
     for item in &items {
         match &item.command {
-            Command::Publish(outgoing) => {
-                for channel in &outgoing.channels {
-                    pipeline
-                        .cmd(publish)
-                        .arg(channel)
-                        .arg(&outgoing.payload[..]);
+            Command::Publish(Outgoing::Publish {
+                channels, payload, ..
+            }) => {
+                for channel in channels {
+                    pipeline.cmd(publish).arg(channel).arg(&payload[..]);
                 }
+            }
+            Command::Publish(Outgoing::Add(entry)) => {
+                let command = pipeline.cmd("XADD").arg(&entry.stream).arg("MAXLEN");
+                let command = command.arg("~").arg(entry.max_len).arg("*");
+                command.arg(&entry.fields);
             }
             Command::Listeners(channel) => {
                 pipeline.cmd("PUBSUB").arg(numsub).arg(channel);
@@ -227,10 +230,7 @@ async fn send(shared: &Shared, connection: &mut MultiplexedConnection, items: Ve
             Ok(answers) => outcome(&item.command, answers),
             Err(error) => Err(error.clone()),
         };
-        if let Command::Publish(Outgoing {
-            is_counted: true, ..
-        }) = &item.command
-        {
+        if matches!(&item.command, Command::Publish(outgoing) if outgoing.is_counted()) {
             let counter = match result {
                 Ok(_) => &shared.published,
                 Err(_) => &shared.dropped,
@@ -250,7 +250,7 @@ fn outcome(
     answers: &mut impl Iterator<Item = redis::RedisResult<redis::Value>>,
 ) -> Result<i64, BusError> {
     let (expected, is_count) = match command {
-        Command::Publish(outgoing) => (outgoing.channels.len(), false),
+        Command::Publish(outgoing) => (outgoing.commands(), false),
         Command::Listeners(_) => (1, true),
     };
     let mut result = Ok(0);

@@ -85,6 +85,11 @@ impl Streams {
         self
     }
 
+    /// What the names of channels begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The stream into which entries of a namespace are written.
     pub fn stream(&self, nsp: &str) -> String {
         if self.count == 1 {
