@@ -63,7 +63,7 @@ pub struct Answers {
     pub answers: Vec<(String, Args)>,
     /// The ids of the sockets that were asked and did not answer in time.
     pub missing: Vec<String>,
-    /// The names of the nodes that did not answer in time.
+    /// The names of the nodes that did not answer in time, or were too busy to be asked.
     pub silent_nodes: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ impl Answers {
 pub struct Found<T> {
     /// What was found.
     pub found: T,
-    /// The names of the nodes that did not answer in time.
+    /// The names of the nodes that did not answer in time, or were too busy to be asked.
     pub silent_nodes: Vec<String>,
 }
 

@@ -98,6 +98,7 @@ fn let_in(
     // held if this is a recovery, before the socket stands in its rooms.
     let key = worker.call(|shard| {
         namespace.watch_rooms(shard);
+        Worker::relieve_within(shard, session);
         let mut greeting: Vec<Arc<Message>> = Vec::new();
         if let Some(recovered) = recovered {
             let Some(missed) = recovered.missed() else {
@@ -147,6 +148,7 @@ fn refuse(worker: &Arc<Worker>, session: Key, name: &str, error: &ConnectError) 
             let packet = encode_connect_error(parser, name, error.message(), data);
             out.extend_from_slice(&packet.first);
         });
+        Worker::relieve_within(shard, session);
         shard.reject(session, name, &Arc::new(answer));
     });
     let _ = worker.retry_full(None);

@@ -422,6 +422,18 @@ impl Worker {
         outcome
     }
 
+    /// Writes what can be written of a connection that has little room left, inside the call that is
+    /// about to greet or refuse its client.
+    pub(crate) fn relieve_within(shard: &mut Shard<Net>, key: Key) {
+        let limit = shard.config().max_queued_bytes;
+        if shard
+            .session(key)
+            .is_some_and(|session| session.out.bytes() > limit / 2)
+        {
+            flush::write_one(shard, key);
+        }
+    }
+
     /// As [`Worker::retry`], inside a call.
     pub(crate) fn retry_within(shard: &mut Shard<Net>, key: Key, message: &Arc<Message>) {
         flush::write_one(shard, key);

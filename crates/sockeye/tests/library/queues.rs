@@ -439,3 +439,40 @@ async fn a_worker_that_is_held_up_is_asked_no_more_than_it_may_be() {
     assert_eq!(ns.fetch_sockets().await.found.len(), 1);
     assert_eq!(running.metric("inbox_refusals").await, 6);
 }
+
+/// A client may ask for a namespace while its queue is as good as full: the greeting finds room once
+/// the kernel was asked.
+#[tokio::test]
+async fn a_greeting_finds_room_in_a_queue_that_can_be_written() {
+    let builder = Server::builder().workers(1).max_queued_bytes(LARGE);
+    let running = Running::with(builder, |server| {
+        server.of("/other");
+        server.of("/").on("fill", async |socket: Socket| {
+            let text = "x".repeat(LARGE - 30);
+            socket.emit("full", text).map(|_| sockeye::NoAck)
+        });
+    });
+    let mut client = running.connect().await;
+    // In one segment, so that the answers belong to one turn.
+    let mut both = Vec::new();
+    for text in [r#"42["fill"]"#, "40/other,", "40/nowhere,"] {
+        let mask = sockeye_websocket::random_mask();
+        let frame =
+            sockeye_websocket::masked_frame(sockeye_websocket::OpCode::Text, text.as_bytes(), mask);
+        both.extend_from_slice(&frame);
+    }
+    client.wire.write_raw(&both).await;
+    assert_eq!(
+        client.expect("full").await[0].as_str().map(str::len),
+        Some(LARGE - 30)
+    );
+    for expected in ["/other", "/nowhere"] {
+        match client.next().await {
+            Some(Packet::Connect(name, _) | Packet::ConnectError(name, _)) => {
+                assert_eq!(name, expected);
+            }
+            other => panic!("no answer: {other:?}"),
+        }
+    }
+    assert_eq!(running.metric("slow_consumers").await, 0);
+}

@@ -460,3 +460,27 @@ async fn a_client_that_vanishes_while_it_is_recovered_may_return_still() {
     assert_eq!(answer[..2], [json!(true), json!([client.id, "room"])]);
     assert_eq!(running.metric("recoveries").await, 1);
 }
+
+#[tokio::test]
+async fn a_user_and_rooms_may_change_where_recovery_is_on() {
+    let running = Running::with(builder(), |server| {
+        setup(server);
+        server.of("/").on(
+            "become",
+            async |socket: Socket, Data(user): Data<String>| {
+                socket.set_user(user).await?;
+                socket.leave("room").await?;
+                Ok::<_, EventError>(socket.user().as_deref().map(str::to_owned))
+            },
+        );
+    });
+    let mut client = running.connect().await;
+    client.call("join", json!(["room"])).await;
+    for user in ["ada", "ben"] {
+        assert_eq!(client.call("become", json!([user])).await, [json!(user)]);
+    }
+    let ns = running.server.of("/");
+    assert_eq!(ns.to_user("ada").count().await.found, 0);
+    assert_eq!(ns.to_user("ben").count().await.found, 1);
+    assert_eq!(ns.to("room").count().await.found, 0);
+}
