@@ -426,7 +426,7 @@ impl Plan {
     /// Connections that are set up before the load begins.
     pub(crate) fn initial(&self) -> u32 {
         match self.scenario {
-            Scenario::Ramp(ramp) => ramp.from,
+            Scenario::Ramp(ramp) => ramp.from.min(self.connections),
             Scenario::Mixed => 0,
             _ => self.connections,
         }

@@ -1,5 +1,7 @@
 //! A run from the first connection to the report.
 
+mod figures;
+mod set_up;
 mod together;
 
 use crate::clock;
@@ -15,10 +17,7 @@ use crate::mixed::MixedReport;
 use crate::plan::{CutBy, Pace, Plan, Reconnect, Scenario, Soak};
 use crate::process::{CpuTime, Memory, ThreadTime, machine_cpu};
 use crate::processes::Processes;
-use crate::report::{
-    GeneratorReport, Histograms, Limits, LoadReport, Machine, MemoryReport, Parameters, Report,
-    SCHEMA, ServerReport, SetupReport,
-};
+use crate::report::{Histograms, Machine, MemoryReport, Parameters, Report, SCHEMA};
 use crate::results::{ChurnReport, DriftReport, ReconnectReport, SlowReport, SpikeReport};
 use crate::slope;
 use crate::workers::gate::{Gate, Point};
@@ -264,72 +263,6 @@ impl Session<'_> {
         })
     }
 
-    fn connect(&mut self) -> Result<SetupReport, BenchError> {
-        let before = self.sample()?;
-        let patience = self.plan.patience.as_nanos() as u64;
-        while !self.engine.is_settled() {
-            let deadline = self.engine.setup().progress + patience;
-            if clock::now() >= deadline {
-                self.engine.give_up(&mut Hold);
-                break;
-            }
-            self.turn(&mut Hold, deadline)?;
-        }
-        let after = self.sample()?;
-        let report = self.set_up(&before, &after);
-        if report.ready == 0 && self.plan.initial() > 0 {
-            return Err(BenchError::nobody(report.failed));
-        }
-        // What comes later is counted by itself.
-        self.engine.setup().latency.clear();
-        match self.plan.scenario {
-            Scenario::Ramp(ramp) if ramp.per_second.is_none() => {}
-            _ => self.engine.set_handshakes(self.plan.slots()),
-        }
-        Ok(report)
-    }
-
-    fn set_up(&mut self, before: &Sample, after: &Sample) -> SetupReport {
-        let seconds = (after.at - before.at) as f64 / 1e9;
-        let cpu = after
-            .server
-            .zip(before.server)
-            .map(|(after, before)| (after - before).total());
-        let ready = self.engine.desk().timeline.connections;
-        let setup = self.engine.setup();
-        self.set_up = setup.latency.clone();
-        SetupReport {
-            ready,
-            failed: setup.failed,
-            seconds,
-            per_second: f64::from(ready) / seconds.max(1e-9),
-            server_us_each: cpu.map(|cpu| cpu * 1e6 / f64::from(ready.max(1))),
-            latency: self.set_up.percentiles(),
-        }
-    }
-
-    /// In a ramp the measurement is the set-up.
-    fn set_up_by_ramp(
-        &mut self,
-        setup: &mut SetupReport,
-        before: &Sample,
-        after: &Sample,
-    ) -> Result<(), BenchError> {
-        let done = self.engine.setup().done;
-        if done == 0 {
-            return Err(BenchError::nobody(self.engine.setup().failed));
-        }
-        *setup = SetupReport {
-            ready: done,
-            per_second: f64::from(done) / setup.seconds.max(1e-9),
-            // Mixed with that of the messages.
-            server_us_each: None,
-            ..self.set_up(before, after)
-        };
-        setup.per_second = f64::from(done) / setup.seconds.max(1e-9);
-        Ok(())
-    }
-
     fn scenario(&mut self, extras: &mut Extras) -> Result<(Sample, Sample), BenchError> {
         let ready = self.engine.ready();
         let (plan, slots) = (self.plan, self.plan.slots());
@@ -497,76 +430,6 @@ impl Session<'_> {
         let desk = self.engine.desk();
         (desk.pings, desk.unrelated) = (pings, unrelated);
         Ok((before, after))
-    }
-
-    fn figures(&mut self, before: &Sample, after: &Sample) -> (LoadReport, GeneratorReport) {
-        let open_loop = self.plan.scenario.is_open_loop();
-        let desk = self.engine.desk();
-        let seconds = (after.at - before.at) as f64 / 1e9;
-        let each = |cpu: f64| {
-            if desk.received == 0 {
-                0.0
-            } else {
-                cpu * 1e6 / desk.received as f64
-            }
-        };
-        let server = after.server.zip(before.server).map(|(after, before)| {
-            let cpu = after - before;
-            ServerReport {
-                cpu,
-                cores: cpu.total() / seconds,
-                user_us_each: each(cpu.user),
-                system_us_each: each(cpu.system),
-            }
-        });
-        let own = (after.thread.running - before.thread.running) as f64 / 1e9;
-        let queued = (after.thread.waiting - before.thread.waiting) as f64 / 1e9 / seconds;
-        // Neither on a core nor waiting for something to happen: stopped, or held by the kernel.
-        let busy = seconds - (after.waited - before.waited) as f64 / 1e9;
-        let waiting = queued.max((busy - own) / seconds);
-        let foreign_cores = match (server, after.machine.zip(before.machine)) {
-            (Some(server), Some((after, before))) => {
-                Some(((after - before - server.cpu.total() - own) / seconds).max(0.0))
-            }
-            _ => None,
-        };
-        let late = desk.late.percentiles();
-        let cores = own / seconds;
-        let limits = Limits::judge(
-            open_loop,
-            cores,
-            waiting,
-            late.p99_ms,
-            server.map(|server| server.cores),
-        );
-        let generator = GeneratorReport {
-            cores,
-            us_each: each(own),
-            waiting,
-            late,
-            limits,
-            validity: limits.validity(),
-        };
-        let completion = matches!(
-            self.plan.scenario,
-            Scenario::Fanout { .. } | Scenario::Slow(_)
-        );
-        let histogram = desk.timeline.total();
-        let load = LoadReport {
-            seconds,
-            sent: desk.sent,
-            received: desk.received,
-            per_second: desk.received as f64 / seconds,
-            pings: desk.pings,
-            deflated: desk.deflated,
-            unrelated: desk.unrelated,
-            latency: histogram.percentiles(),
-            completion: completion.then(|| desk.completion.percentiles()),
-            server,
-            foreign_cores,
-            histogram,
-        };
-        (load, generator)
     }
 
     fn turn_for<D: Driver>(&mut self, driver: &mut D, time: Duration) -> io::Result<()> {

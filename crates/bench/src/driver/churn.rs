@@ -55,6 +55,8 @@ impl Churning {
             return;
         };
         self.echo.dismiss(connection);
+        // What is on its way to it is not waited for.
+        desk.history.leave(connection);
         if self.dice.share() < self.plan.cut {
             self.cut += 1;
             desk.cut(connection);
@@ -109,7 +111,6 @@ impl Driver for Churning {
         if end == End::Lost {
             return;
         }
-        desk.history.leave(connection);
         self.unanswered += u64::from(end == End::Unanswered);
         if desk.sending {
             desk.open(connection);

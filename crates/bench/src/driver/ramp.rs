@@ -38,8 +38,9 @@ enum Stage {
 
 /// Connections after a step: equal steps, rounded so that the last one hits the target.
 pub(crate) fn after_step(from: u32, to: u32, steps: u32, step: u32) -> u32 {
-    let rise = u64::from(to - from) * u64::from(step.min(steps)) / u64::from(steps.max(1));
-    // Not more than `to - from`.
+    let rise =
+        u64::from(to.saturating_sub(from)) * u64::from(step.min(steps)) / u64::from(steps.max(1));
+    // Not more than the difference.
     from + rise as u32
 }
 

@@ -134,6 +134,8 @@ impl Driver for Spiking {
                 self.echo.set_rate(self.plan.base_rate, desk);
                 for index in self.extra.clone() {
                     self.echo.dismiss(index);
+                    // What is on its way to it is not waited for.
+                    desk.history.leave(index);
                     desk.leave(index);
                 }
                 self.next = None;
@@ -150,11 +152,8 @@ impl Driver for Spiking {
         }
     }
 
-    fn gone(&mut self, connection: u32, end: End, desk: &mut Desk) {
+    fn gone(&mut self, connection: u32, _end: End, _desk: &mut Desk) {
         self.echo.dismiss(connection);
-        if end != End::Lost {
-            desk.history.leave(connection);
-        }
     }
 }
 

@@ -288,9 +288,9 @@ impl Report {
         self.mixed.as_ref().is_some_and(|mixed| !mixed.holds())
     }
 
-    /// Whether every connection that was to reconnect did.
+    /// Whether connections that were to be lost were, and are all back.
     fn is_back(&self) -> bool {
-        let back = |reconnect: &ReconnectReport| reconnect.back == reconnect.lost;
+        let back = |it: &ReconnectReport| it.lost > 0 && it.back == it.lost;
         self.reconnect.as_ref().is_none_or(back)
     }
 
