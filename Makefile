@@ -37,7 +37,7 @@ WITH_BINARIES = FIXTURE_BIN=$(abspath $(FIXTURE_BIN)) SOCKEYE_BIN=$(abspath $(SO
 STEPS := setup fmt house clippy rustdoc unit redis fixture readme js clients python browser
 DO := $(STEPS:%=do-%)
 
-.PHONY: help test check $(STEPS) $(DO) clean-all
+.PHONY: bench bench-document bench-smoke help test check $(STEPS) $(DO) clean-all
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -104,6 +104,36 @@ browser: ## the playground in headless Chromium
 do-browser: tests/browser/node_modules/.package-lock.json $(BINARIES)
 	cd tests/browser && $(WITH_BINARIES) npm test --silent
 
+# Not a step of `make test`: it wants a quiet machine, and its figures are no pass or fail.
+BENCH_CORES ?= 0,1
+BENCH_OWN := cargo build $(CARGO_FLAGS) --release -p sockeye-bench --example compare -p sockeye --example bench_server
+BENCH := $(TARGET)/release/examples/compare --cores $(BENCH_CORES) --ours $(TARGET)/release/examples/bench_server \
+	--rust $(TARGET)/peers/release
+
+bench: benchmarks/peers/node/node_modules/.package-lock.json ## Sockeye beside other servers: BENCH_QUICK=1, BENCH_ONLY=echo1,fan1k, BENCH_PEERS=…, BENCH_ROUNDS=5
+	$(BENCH_OWN)
+	CARGO_TARGET_DIR=$(TARGET)/peers cargo build --locked --release --manifest-path benchmarks/peers/rust/Cargo.toml
+	$(BENCH) $(if $(BENCH_ONLY),--only $(BENCH_ONLY)) $(if $(BENCH_PEERS),--servers $(BENCH_PEERS)) \
+		$(if $(BENCH_ROUNDS),--rounds $(BENCH_ROUNDS)) $(if $(BENCH_LONG_ROUNDS),--long-rounds $(BENCH_LONG_ROUNDS)) \
+		$(if $(filter 1,$(BENCH_QUICK)),--quick) $(if $(BENCH_CAUTION),--caution "$(BENCH_CAUTION)")
+
+bench-document: ## write docs/benchmarks.md again from its results
+	cargo run $(CARGO_FLAGS) -q --release -p sockeye-bench --example compare -- document
+
+# Every case for a moment, ours and the floor alone, with the programs of the debug build; the page goes below target.
+bench-smoke: ## whether `make bench` works, in seconds
+	cargo build $(CARGO_FLAGS) -p sockeye-bench --example compare -p sockeye --example bench_server
+	mkdir -p $(TARGET)/bench-smoke
+	rm -rf $(TARGET)/bench-smoke/*
+	$(TARGET)/debug/examples/compare --smoke --servers floor,ours,ours2 --cores $(BENCH_CORES) \
+		--ours $(TARGET)/debug/examples/bench_server --page $(TARGET)/bench-smoke/benchmarks.md
+	test -s $(TARGET)/bench-smoke/benchmarks.md -a -s $(TARGET)/bench-smoke/benchmarks/results.json
+
+# With scripts, unlike elsewhere: eiows is built by one. It is optional; where it cannot be built, the page says so.
+benchmarks/peers/node/node_modules/.package-lock.json: benchmarks/peers/node/package-lock.json
+	cd benchmarks/peers/node && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && $(NPM_CI)
 	touch $@
@@ -115,4 +145,4 @@ $(VENV)/.installed: tests/python/requirements.txt
 
 clean-all: ## remove everything that was built or installed below this directory
 	rm -rf $(TARGET) clients/js/node_modules tests/clients/node_modules tests/redis/node_modules \
-		tests/browser/node_modules
+		tests/browser/node_modules benchmarks/peers/node/node_modules

@@ -31,6 +31,7 @@ use std::time::Duration;
 pub struct Crowd {
     engine: Engine,
     patience: Duration,
+    handshakes: u32,
     /// State of a xorshift generator, never zero.
     random: u64,
 }
@@ -53,6 +54,7 @@ impl Crowd {
         Ok(Self {
             engine: Engine::new(&none, History::new(Audience::Everyone, 0, 0))?,
             patience: plan.patience,
+            handshakes: plan.handshakes.max(1),
             random: clock::now() | 1,
         })
     }
@@ -75,6 +77,18 @@ impl Crowd {
             self.engine.turn(&mut Hold, deadline)?;
         }
         Ok(self.len())
+    }
+
+    /// The same with all handshakes in flight at once, as after the restart of a server.
+    ///
+    /// # Errors
+    ///
+    /// If the generator's own poll fails.
+    pub fn come_at_once(&mut self, count: u32) -> Result<usize, BenchError> {
+        self.engine.set_handshakes(count.max(1));
+        let there = self.come(count);
+        self.engine.set_handshakes(self.handshakes);
+        there
     }
 
     /// Resets `count` connections, chosen at random: the clients are gone without a word.

@@ -11,17 +11,18 @@
 //!   `EIO=4`: all answers constant. With these the same generator runs the same scenario; the
 //!   difference to the above is what framing alone costs.
 //!
-//! It trusts its peer, keeps no session, sends no heartbeat and closes what it does not
+//! It trusts its peer, keeps no session, sends no heartbeat unless told to, and closes what it does not
 //! understand. Per connection it holds 8 bytes.
 
 use crate::wire::frame::{self, opcode};
 use crate::wire::http;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const LISTENER: Token = Token(usize::MAX);
 const STOP: Token = Token(usize::MAX - 1);
@@ -38,6 +39,15 @@ pub struct Floor {
     /// The start of frames or requests whose end has not come yet, by peer.
     rests: HashMap<usize, Vec<u8>>,
     coalesce: bool,
+    beat: Option<Beat>,
+}
+
+/// Heartbeats of those that speak Socket.IO.
+#[derive(Debug)]
+struct Beat {
+    interval: Duration,
+    /// When each is due; all have the same interval, so the first is the next.
+    due: VecDeque<(Instant, usize)>,
 }
 
 /// Ends a floor server from another thread.
@@ -96,7 +106,17 @@ impl Floor {
             free: Vec::new(),
             rests: HashMap::new(),
             coalesce,
+            beat: None,
         })
+    }
+
+    /// Sends every Socket.IO connection an Engine.IO ping after each interval. It closes nobody
+    /// who does not answer.
+    pub fn beat(&mut self, interval: Duration) {
+        self.beat = Some(Beat {
+            interval,
+            due: VecDeque::new(),
+        });
     }
 
     /// Where it listens.
@@ -123,7 +143,8 @@ impl Floor {
         let mut buffer = vec![0; BUFFER];
         let mut out = Vec::with_capacity(BUFFER);
         loop {
-            match self.poll.poll(&mut events, None) {
+            let timeout = self.beat_due();
+            match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
@@ -135,6 +156,29 @@ impl Floor {
                 }
             }
         }
+    }
+
+    /// Sends the heartbeats that are due; how long until the next.
+    fn beat_due(&mut self) -> Option<Duration> {
+        let mut beat = self.beat.take()?;
+        let now = Instant::now();
+        while let Some(&(due, index)) = beat.due.front()
+            && due <= now
+        {
+            beat.due.pop_front();
+            // An unmasked text frame with the packet `2`. Who does not take it is gone.
+            if self.peers[index].tongue != Tongue::SocketIo {
+                continue;
+            }
+            if self.peers[index].stream.is_none() || self.write(index, b"\x81\x012").is_none() {
+                self.close(index);
+                continue;
+            }
+            beat.due.push_back((due + beat.interval, index));
+        }
+        let next = beat.due.front().map(|(due, _)| *due - now);
+        self.beat = Some(beat);
+        next
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -234,6 +278,9 @@ impl Floor {
                 }
             };
             self.peers[index].tongue = tongue;
+            if let (Tongue::SocketIo, Some(beat)) = (tongue, &mut self.beat) {
+                beat.due.push_back((Instant::now() + beat.interval, index));
+            }
         }
         let consumed = match self.peers[index].tongue {
             Tongue::RawEcho => {

@@ -122,7 +122,7 @@ fn a_crowd_comes_and_goes() {
     for _ in 0..3 {
         crowd.leave(30);
         assert_eq!(crowd.len(), 30);
-        assert_eq!(crowd.come(30).unwrap(), 60);
+        assert_eq!(crowd.come_at_once(30).unwrap(), 60);
     }
     // Those that stayed were not harmed by those that left.
     crowd.hold(Duration::from_millis(20)).unwrap();
@@ -133,6 +133,27 @@ fn a_crowd_comes_and_goes() {
     server.join().unwrap().unwrap();
     assert_eq!(crowd.come(2).unwrap(), 0);
     assert_eq!(crowd.errors().connect, 2);
+}
+
+#[test]
+fn the_floor_beats_when_told_to() {
+    let mut floor = Floor::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).unwrap();
+    floor.beat(Duration::from_millis(20));
+    let url = format!("ws://{}", floor.local_addr().unwrap());
+    let stop = floor.stopper();
+    let server = std::thread::spawn(move || floor.run());
+    let target = Target::parse(&url, Protocol::SocketIo).unwrap();
+    let mut crowd = Crowd::new(&Plan::new(target, Scenario::Idle)).unwrap();
+    crowd.come(5).unwrap();
+    crowd.leave(2);
+    let give_up = std::time::Instant::now() + Duration::from_secs(10);
+    while crowd.pings() < 9 && std::time::Instant::now() < give_up {
+        crowd.hold(Duration::from_millis(10)).unwrap();
+    }
+    assert!(crowd.pings() >= 9, "{}", crowd.pings());
+    assert_eq!((crowd.len(), crowd.errors().total()), (3, 0));
+    stop.stop().unwrap();
+    server.join().unwrap().unwrap();
 }
 
 #[test]

@@ -39,9 +39,10 @@ async fn main() -> std::io::Result<()> {
             answer
         }
     });
-    server
-        .serve(std::net::TcpListener::bind(("127.0.0.1", port))?)
-        .await
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    // Room for all that connect at once, as the peers have it.
+    rustix::net::listen(&listener, 4096)?;
+    server.serve(listener).await
 }
 
 #[derive(serde::Deserialize)]

@@ -93,7 +93,7 @@ pub struct Gauges {
 }
 
 /// Writes everything in the Prometheus text format, version 0.0.4.
-pub(crate) fn render(metrics: &Metrics, stats: &Stats, gauges: &Gauges) -> String {
+pub(crate) fn render(metrics: &Metrics, deflations: u64, stats: &Stats, gauges: &Gauges) -> String {
     let mut text = String::new();
     let mut counter = |name: &str, help: &str, value: u64| {
         let _ = write!(
@@ -103,6 +103,8 @@ pub(crate) fn render(metrics: &Metrics, stats: &Stats, gauges: &Gauges) -> Strin
         );
     };
     metrics.each(&mut counter);
+    let help = "WebSocket messages deflated; one that is shared by many connections counts once.";
+    counter("deflations", help, deflations);
     for (name, help, value) in stats_rows(stats) {
         counter(name, help, value);
     }

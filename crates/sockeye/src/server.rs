@@ -476,7 +476,8 @@ impl Server {
     /// Counters and gauges in the Prometheus text format.
     pub async fn metrics(&self) -> String {
         let (stats, gauges) = (self.stats().await, self.gauges().await);
-        crate::metrics::render(&self.0.metrics, &stats, &gauges)
+        let deflations = self.0.deflate_gate.entered();
+        crate::metrics::render(&self.0.metrics, deflations, &stats, &gauges)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Bounds how many large messages are deflated at the same time, over all threads that share a
 /// clone of it. It never waits: who is not let in sends the message uncompressed, or later.
@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug)]
 pub struct DeflateGate {
     free: Arc<AtomicUsize>,
+    entered: Arc<AtomicU64>,
     above: usize,
 }
 
@@ -25,6 +26,7 @@ impl DeflateGate {
     pub fn new(concurrent: usize, above: usize) -> DeflateGate {
         DeflateGate {
             free: Arc::new(AtomicUsize::new(concurrent)),
+            entered: Arc::default(),
             above,
         }
     }
@@ -32,13 +34,20 @@ impl DeflateGate {
     /// Asks to deflate `len` bytes; keep the permit until that is done.
     pub fn try_enter(&self, len: usize) -> Option<Permit> {
         if len <= self.above {
+            self.entered.fetch_add(1, Ordering::Relaxed);
             return Some(Permit(None));
         }
         let take = |free: usize| free.checked_sub(1);
         self.free
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
             .ok()?;
+        self.entered.fetch_add(1, Ordering::Relaxed);
         Some(Permit(Some(self.free.clone())))
+    }
+
+    /// How many messages were let in so far, large or not.
+    pub fn entered(&self) -> u64 {
+        self.entered.load(Ordering::Relaxed)
     }
 
     /// How many more large messages would be let in now.
@@ -91,6 +100,6 @@ mod tests {
                 .sum()
         });
         assert!(entered > 0);
-        assert_eq!(gate.available(), 3);
+        assert_eq!((gate.available(), gate.entered()), (3, entered as u64));
     }
 }
