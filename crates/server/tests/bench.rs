@@ -64,6 +64,59 @@ fn echoes_of_the_server_are_clean() {
 }
 
 #[test]
+fn a_scenario_file_is_checked_played_and_judged() {
+    const FILE: &str = r#"
+        [[phase]]
+        duration = "500ms"
+        clients = 6
+        ramp = "100ms"
+        [[behaviour]]
+        steps = [
+            { join = "lobby" },
+            { repeat = "forever", every = "50ms", steps = [
+                { publish = "lobby", ack = true, data = { text = "{{random_string 20}}" } } ] },
+        ]
+        [thresholds]
+        ack.publish.p50 = "LIMIT"
+    "#;
+    let server = Server::start(&[]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let file = TempFile::new("mixed.toml", &FILE.replace("LIMIT", "1m"));
+    let flags = format!("--file {}", file.path().display());
+    let report = undisturbed("mixed", &url, &flags);
+    let mixed = &report["mixed"];
+    assert!(mixed["published"].as_u64().expect("a count") > 10);
+    assert!(mixed["delivered"].as_u64() > mixed["published"].as_u64());
+    assert_eq!(mixed["error_share"], 0.0);
+    assert_eq!(mixed["thresholds"][0]["holds"], true);
+
+    let path = file.path().display().to_string();
+    let checked = sockeye(&["bench", "mixed", "--check", "--file", &path], &[]);
+    assert_eq!(checked.status, 0, "{checked:?}");
+    assert!(checked.stdout.contains("understood"), "{}", checked.stdout);
+
+    let strict = TempFile::new("strict.toml", &FILE.replace("LIMIT", "0.001ms"));
+    let missed = bench(
+        "mixed",
+        &url,
+        &format!("--file {}", strict.path().display()),
+    );
+    assert_eq!(missed.status, 7, "{missed:?}");
+    assert!(missed.stdout.contains("MISSED"), "{}", missed.stdout);
+
+    let wrong = TempFile::new("wrong.toml", &FILE.replace("clients", "client"));
+    let refused = bench("mixed", &url, &format!("--file {}", wrong.path().display()));
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains(":4: unknown key client in phase; did you mean clients?"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
 fn nobody_there_has_its_own_status() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));

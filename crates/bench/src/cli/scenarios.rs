@@ -438,6 +438,41 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_file_is_read_or_only_checked() {
+        let check = |text: &str| parse(text.split_ascii_whitespace().map(String::from));
+        match check("mixed --check --file scenarios/chat.toml") {
+            Ok(Command::Checked(summary)) => {
+                assert!(summary.contains("chat: understood"), "{summary}");
+                assert!(summary.contains("90 % talker"), "{summary}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let plan = try_plan("mixed --file scenarios/chat.toml").unwrap();
+        assert_eq!(plan.duration, Duration::from_secs(100));
+        assert_eq!((plan.connections, plan.slots()), (450, 10_000));
+        assert_eq!(plan.warmup + plan.settle, Duration::ZERO);
+        for (line, expected) in [
+            ("mixed", "--file is required"),
+            (
+                "mixed --check --file no/such.toml",
+                "no/such.toml: cannot be read",
+            ),
+            ("echo --check", "not of echo"),
+            (
+                "mixed --file scenarios/chat.toml --protocol websocket",
+                "speaks Socket.IO",
+            ),
+            (
+                "mixed --file scenarios/chat.toml --workers 2",
+                "one process",
+            ),
+        ] {
+            let error = check(&format!("{line} --url ws://127.0.0.1:9")).unwrap_err();
+            assert!(error.to_string().contains(expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
     fn scenarios_take_their_own_flags() {
         let ramp = try_plan("ramp --from 10 --steps 3 --hold 2s --rate 0.5").unwrap();
         let expected = Ramp {
