@@ -95,6 +95,8 @@ struct Shared {
     over: Notify,
     publishing: AtomicBool,
     listening: AtomicBool,
+    /// Streams are read, or there are none.
+    reading: AtomicBool,
     /// The connection to publish on may have gone, as the other one has.
     suspect: AtomicBool,
     began: Instant,
@@ -170,6 +172,7 @@ impl RedisBus {
             over: Notify::new(),
             publishing: AtomicBool::new(false),
             listening: AtomicBool::new(false),
+            reading: AtomicBool::new(true),
             suspect: AtomicBool::new(false),
             began: Instant::now(),
             nonce: rand::random(),
@@ -665,6 +668,7 @@ impl Shared {
     fn health(&self) -> Health {
         let is_connected = self.publishing.load(Ordering::Acquire)
             && self.listening.load(Ordering::Acquire)
+            && self.reading.load(Ordering::Acquire)
             && self.silence() < self.config.heartbeat_timeout;
         let mut health = Health::default();
         health.link = match self.check() {

@@ -63,9 +63,11 @@ impl Reader {
                     }
                 }
                 Err(error) => {
+                    shared.reading.store(false, Ordering::Release);
                     tracing::warn!(node = %shared.config.node, %error, "cannot read streams");
                     tokio::time::sleep(backoff.next()).await;
                     if self.connect(&shared).await.is_ok() {
+                        shared.reading.store(true, Ordering::Release);
                         shared.reconnects.fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -69,12 +69,20 @@ async fn redis_may_be_restarted() {
         Node::start(sharded("e")).await,
         Node::start(sharded("f")).await,
     );
-    let all = [&a, &b, &c, &d, &e, &f];
+    let streams = |name| config(&redis, name).mode(RedisMode::Streams);
+    let (g, h) = (
+        Node::start(streams("g")).await,
+        Node::start(streams("h")).await,
+    );
+    let all = [&a, &b, &c, &d, &e, &f, &g, &h];
     a.tell(1).await.expect("available");
     c.tell(1).await.expect("available");
     e.tell(1).await.expect("available");
+    g.tell(1).await.expect("available");
     until("all is well", || {
-        [&b, &d, &f].iter().all(|node| node.log.numbers() == [1])
+        [&b, &d, &f, &h]
+            .iter()
+            .all(|node| node.log.numbers() == [1])
     })
     .await;
 
@@ -106,9 +114,10 @@ async fn redis_may_be_restarted() {
         .expect("available");
     c.tell(4).await.expect("available");
     e.tell(4).await.expect("available");
+    g.tell(4).await.expect("available");
     until("they hear again", || {
         let is_last = |node: &&Node| node.log.numbers().last() == Some(&4);
-        [&b, &d, &f].iter().all(is_last)
+        [&b, &d, &f, &h].iter().all(is_last)
     })
     .await;
     assert!(!b.log.numbers().contains(&3), "it has unsubscribed");
