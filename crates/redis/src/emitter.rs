@@ -10,7 +10,7 @@ use sockeye_cluster::{
 use sockeye_protocol::socketio::{ArgsError, Parser, ToArgs};
 
 use crate::Native;
-use crate::wire::{Classic, EMITTER, Entry, Message, Streams};
+use crate::wire::{Classic, EMITTER, Entry, Message, Sharded, Streams};
 
 /// Emits to the clients of a cluster, of our own nodes or of Node.js servers, without being part of it.
 ///
@@ -38,6 +38,7 @@ pub struct Emitter {
 enum Format {
     Native(Arc<(Native, Sealer)>),
     Classic(Arc<Classic>),
+    Sharded(Arc<Sharded>),
     Streams(Arc<Streams>),
 }
 
@@ -52,6 +53,8 @@ pub struct Commands(Vec<Command>);
 pub enum Command {
     /// PUBLISH.
     Publish(Message),
+    /// SPUBLISH.
+    PublishSharded(Message),
     /// XADD.
     Add(Entry),
 }
@@ -68,6 +71,12 @@ impl Emitter {
     /// To Node.js servers with the classic adapter, and nodes of ours in that mode.
     pub fn classic(classic: Classic) -> Self {
         Self::new(Format::Classic(Arc::new(classic)))
+    }
+
+    /// To Node.js servers with the sharded adapter, and nodes of ours in that mode. Node.js has no
+    /// emitter for these.
+    pub fn sharded(sharded: Sharded) -> Self {
+        Self::new(Format::Sharded(Arc::new(sharded)))
     }
 
     /// To Node.js servers with the streams adapter, and nodes of ours in that mode.
@@ -192,6 +201,10 @@ impl Emitter {
                 let message = classic.operation(EMITTER, namespace, operation);
                 vec![Command::Publish(message)]
             }
+            Format::Sharded(sharded) => {
+                let message = sharded.operation(EMITTER, namespace, operation);
+                vec![Command::PublishSharded(message)]
+            }
             Format::Streams(streams) => {
                 vec![Command::Add(
                     streams.operation(EMITTER, namespace, operation),
@@ -210,7 +223,7 @@ impl Commands {
     /// Those that publish.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.0.iter().filter_map(|command| match command {
-            Command::Publish(message) => Some(message),
+            Command::Publish(message) | Command::PublishSharded(message) => Some(message),
             Command::Add(_) => None,
         })
     }
@@ -222,6 +235,9 @@ impl Commands {
             match command {
                 Command::Publish(Message { channel, payload }) => {
                     pipeline.cmd("PUBLISH").arg(channel).arg(&payload[..])
+                }
+                Command::PublishSharded(Message { channel, payload }) => {
+                    pipeline.cmd("SPUBLISH").arg(channel).arg(&payload[..])
                 }
                 Command::Add(entry) => {
                     let command = pipeline.cmd("XADD").arg(&entry.stream);
