@@ -110,7 +110,7 @@ const FLAGS: &[Flag] = &[
     flag(
         "duration",
         "TIME",
-        "5s",
+        "5s; spike 20s, soak 1h",
         "length of the measurement: 500ms, 5s, 2m, 1h",
     ),
     flag("warmup", "TIME", "1s", "load before the measurement"),
@@ -121,6 +121,19 @@ const FLAGS: &[Flag] = &[
         "1",
         "processes that share connections, publishers, rate and sources",
     ),
+    flag(
+        "drain",
+        "TIME",
+        "2s",
+        "how long the last answers may take before they are lost",
+    ),
+    flag(
+        "patience",
+        "TIME",
+        "10s",
+        "how long set-up may go without progress before the rest is given up",
+    ),
+    flag("deflate", "", "", "offer permessage-deflate"),
     flag("handshakes", "N", "128", "handshakes in flight"),
     flag(
         "sources",
@@ -144,7 +157,7 @@ const FLAGS: &[Flag] = &[
     flag(
         "room",
         "NAME",
-        "idle, storm: bench",
+        "idle, storm, churn: bench",
         "room to join with the event join",
     ),
     flag("event", "NAME", "echo, broadcast", "event to send"),
@@ -374,6 +387,9 @@ impl Values {
         self.time("duration", &mut plan.duration)?;
         self.time("warmup", &mut plan.warmup)?;
         self.time("settle", &mut plan.settle)?;
+        self.time("drain", &mut plan.drain)?;
+        self.time("patience", &mut plan.patience)?;
+        plan.deflate = self.get("deflate").is_some();
         if let Some(handshakes) = self.number("handshakes")? {
             plan.handshakes = handshakes;
         }

@@ -150,6 +150,8 @@ pub struct History {
     excused: u64,
     /// Publishers of other processes, of which nothing should arrive here.
     strangers: u32,
+    /// The receiver that each publisher is itself, if it shall not hear itself.
+    selves: Vec<u32>,
 }
 
 /// One receiver's view of one publisher: 16 bytes.
@@ -208,7 +210,18 @@ impl History {
             faults: Faults::default(),
             excused: 0,
             strangers: 0,
+            selves: Vec::new(),
         }
+    }
+
+    /// Notes which receiver each publisher is, from the first on: none shall get its own messages.
+    pub fn deafen(&mut self, selves: Vec<u32>) {
+        self.selves = selves;
+    }
+
+    fn is_due(&self, receiver: u32, publisher: u32) -> bool {
+        self.selves.get(publisher as usize) != Some(&receiver)
+            && self.audience.includes(receiver, publisher)
     }
 
     /// Notes that a receiver leaves: what has not reached it will not, and that is no fault.
@@ -262,7 +275,7 @@ impl History {
         };
         publishers
             .filter(|&publisher| (publisher as usize) < self.published.len())
-            .filter(|&publisher| self.audience.includes(receiver, publisher))
+            .filter(|&publisher| self.is_due(receiver, publisher))
             .map(|publisher| (publisher, self.lane(receiver, publisher)))
             .collect()
     }
@@ -306,7 +319,7 @@ impl History {
             self.faults.corrupt += 1;
             return Verdict::Unknown;
         }
-        if !self.audience.includes(receiver, publisher) {
+        if !self.is_due(receiver, publisher) {
             self.faults.misdelivered += 1;
             return Verdict::Misdelivered;
         }
@@ -376,7 +389,7 @@ impl History {
         let mut missing = 0;
         for publisher in 0..self.published.len() as u32 {
             for receiver in 0..self.receivers {
-                if self.audience.includes(receiver, publisher) {
+                if self.is_due(receiver, publisher) {
                     missing += absent(publisher, self.lane(receiver, publisher));
                 }
             }

@@ -64,8 +64,8 @@ pub use floor::{Floor, FloorStop};
 pub use history::{Audience, Faults, History, Verdict};
 pub use latency::{Latency, Percentiles};
 pub use plan::{
-    Churn, Credential, Credentials, CutBy, Events, Pace, Plan, Ramp, Reconnect, Scenario, Slow,
-    Soak, Spike, Transport,
+    Churn, Contract, Credential, Credentials, CutBy, Events, Pace, Plan, Ramp, Reconnect, Scenario,
+    Slow, Soak, Spike, Transport,
 };
 pub use process::{CpuTime, Memory, ProcessSampler};
 pub use report::{

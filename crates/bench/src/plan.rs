@@ -224,6 +224,17 @@ impl Transport {
     }
 }
 
+/// How a Socket.IO server is asked to send a message on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Contract {
+    /// By the names of [`Events`]; the sender receives as well.
+    #[default]
+    Events,
+    /// As `sockeye serve` does it: `publish` with room, event and data; the other members of the
+    /// room get `message` with an object that holds the data.
+    Serve,
+}
+
 /// What one connection shows at the door.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credential {
@@ -362,6 +373,8 @@ pub struct Plan {
     pub mix: Option<Arc<Mix>>,
     /// Event names.
     pub events: Events,
+    /// How a message is sent on in a fan-out. Default by event names.
+    pub contract: Contract,
     /// Process whose CPU time and memory are read. Default none.
     pub pid: Option<u32>,
     /// Further processes of the same server; figures are those of all together. Default none.
@@ -400,6 +413,7 @@ impl Plan {
             transport: Transport::default(),
             mix: None,
             events: Events::default(),
+            contract: Contract::default(),
             pid: None,
             more_pids: Vec::new(),
         }
@@ -473,6 +487,9 @@ impl Plan {
         }
         if !socket_io && self.rooms > 0 {
             return Some("rooms belong to Socket.IO");
+        }
+        if self.contract == Contract::Serve && (!socket_io || self.connections < 2) {
+            return Some("the contract of sockeye serve takes Socket.IO and two connections");
         }
         match self.scenario {
             Scenario::Mixed if !socket_io => Some("a scenario file speaks Socket.IO"),

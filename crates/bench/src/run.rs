@@ -14,7 +14,7 @@ use crate::error::BenchError;
 use crate::history::{Audience, History};
 use crate::latency::Latency;
 use crate::mixed::MixedReport;
-use crate::plan::{CutBy, Pace, Plan, Reconnect, Scenario, Soak};
+use crate::plan::{Contract, CutBy, Pace, Plan, Reconnect, Scenario, Soak};
 use crate::process::{CpuTime, Memory, ThreadTime, machine_cpu};
 use crate::processes::Processes;
 use crate::report::{Histograms, Machine, MemoryReport, Parameters, Report, SCHEMA};
@@ -330,7 +330,10 @@ impl Session<'_> {
     }
 
     fn fanout(&mut self, ready: &[u32], publishers: u32, pace: Pace) -> Fanout {
-        let fanout = Fanout::new(ready, publishers, self.plan.rooms, pace);
+        let mut fanout = Fanout::new(ready, publishers, self.plan.rooms, pace);
+        if self.plan.contract == Contract::Serve {
+            fanout.deafen();
+        }
         self.judge_fanout(&fanout, ready);
         fanout
     }
@@ -351,8 +354,12 @@ impl Session<'_> {
             publishers,
         };
         let history = History::new(audience, connections, count);
-        self.engine.desk().history = history;
-        self.engine.desk().history.expect_others(own);
+        let desk = self.engine.desk();
+        desk.history = history;
+        desk.history.expect_others(own);
+        if self.plan.contract == Contract::Serve {
+            desk.history.deafen(fanout.publishers().to_vec());
+        }
     }
 
     fn reconnect(

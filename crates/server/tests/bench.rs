@@ -228,6 +228,38 @@ fn processes_share_the_load() {
 }
 
 #[test]
+fn rooms_of_the_server_are_loaded_and_checked() {
+    let server = Server::start(&["--workers", "2"]);
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let flags = format!("{SHORT} --contract serve --publishers 2 --rate 100");
+    for more in ["", " --rooms 3", " --workers 2"] {
+        let report = undisturbed("fanout", &url, &format!("{flags}{more}"));
+        let count = |member: &str| report["load"][member].as_u64().expect("a count");
+        assert!(
+            count("sent") > 0 && count("received") > count("sent"),
+            "{report:#}"
+        );
+    }
+    // One in flight for each publisher: nobody waits for the own message.
+    let closed = format!("{SHORT} --contract serve --publishers 2 --json");
+    let done = bench("fanout", &url, &closed);
+    let report: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert!(matches!(done.status, 0 | NOT_VALID), "{report:#}");
+    assert!(
+        report["load"]["completion"]["count"].as_u64() > Some(2),
+        "{report:#}"
+    );
+
+    let unknown = bench("fanout", &url, &format!("{SHORT} --rate 100"));
+    assert_eq!(unknown.status, 4, "{unknown:?}");
+    assert!(
+        unknown.stdout.contains("--contract serve"),
+        "{}",
+        unknown.stdout
+    );
+}
+
+#[test]
 fn processes_share_a_ramp_and_a_churn() {
     let server = Server::start(&[]);
     let url = format!("http://127.0.0.1:{}", server.port);

@@ -14,6 +14,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "url",
             "protocol",
             "transport",
+            "deflate",
             "namespace",
             "auth",
             "token",
@@ -26,7 +27,10 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Load",
         &["connections", "payload", "handshakes", "sources", "workers"],
     ),
-    ("Time", &["warmup", "duration", "settle"]),
+    (
+        "Time",
+        &["warmup", "duration", "settle", "drain", "patience"],
+    ),
     ("Output", &["pid", "tree", "json", "html", "quiet", "help"]),
 ];
 
@@ -47,7 +51,7 @@ const NOTHING: &str = "With a room (--room, `bench` unless changed) it must ackn
 const BROADCAST: &str = "It must send the event `broadcast` on, with its argument, to every connection of the\n\
                          \x20   namespace, the sender included. With Node.js:\n\
                          \x20     io.on(\"connection\", (socket) => socket.on(\"broadcast\", (data) => io.emit(\"broadcast\", data)));\n\
-                         \x20   --event NAME names another event.";
+                         \x20   --event NAME names another event. `sockeye serve` sends to rooms: --contract serve.";
 
 const LESSONS: &[Lesson] = &[
     Lesson {
@@ -60,7 +64,8 @@ const LESSONS: &[Lesson] = &[
     Lesson {
         scenario: "storm",
         shows: "What happens when everybody comes at once, as after a restart: how long until all are\n\
-                \x20   connected, the slowest of them, and what it costs the server.",
+                \x20   connected, the slowest of them, and what it costs the server. With --reconnect (or --await-kill, and\n\
+                \x20   you kill and restart the server) all are lost at once and come back as stock clients do.",
         needs: NOTHING,
         example: "storm --url http://127.0.0.1:3000 --connections 5000 --pid 4711",
     },
@@ -261,6 +266,11 @@ mod tests {
             let general = help(None).contains(&pattern);
             assert_eq!(general, flag.scenarios.is_empty(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn every_flag_has_its_group() {
+        assert!(!help(None).contains("Further flags"), "{}", help(None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{Flag, UsageError, Values, flag, impossible, of};
 use crate::mixed::Mix;
 use crate::plan::{
-    Churn, CutBy, Pace, Plan, Ramp, Reconnect, Scenario, Slow, Soak, Spike, Transport,
+    Churn, Contract, CutBy, Pace, Plan, Ramp, Reconnect, Scenario, Slow, Soak, Spike, Transport,
 };
 use crate::target::Protocol;
 use std::path::Path;
@@ -84,6 +84,15 @@ pub(super) const FLAGS: &[Flag] = &[
             "N",
             "",
             "spread connections over N rooms, publish to one's own",
+        ),
+    ),
+    of(
+        &["fanout", "slow"],
+        flag(
+            "contract",
+            "NAME",
+            "events",
+            "events: --event goes to all; serve: publish and message of sockeye serve",
         ),
     ),
     of(
@@ -344,6 +353,11 @@ impl Values {
         if let Some(rooms) = self.number("rooms")? {
             plan.rooms = rooms;
         }
+        plan.contract = match self.get("contract") {
+            None | Some("events") => Contract::Events,
+            Some("serve") => Contract::Serve,
+            Some(other) => return Err(impossible("contract", other, "events or serve")),
+        };
         plan.transport = match self.get("transport") {
             None | Some("websocket") => Transport::WebSocket,
             Some("polling") => Transport::Polling,
@@ -538,6 +552,8 @@ mod tests {
             ("churn --per-second 0", "above zero"),
             ("spike --duration 5s --spike-duration 5s", "shorter"),
             ("ramp --from 100", "must rise"),
+            ("fanout --contract law", "events or serve"),
+            ("fanout --contract serve --connections 1", "two connections"),
             ("echo --transport pigeon", "websocket, polling or upgrade"),
             ("echo --transport polling --protocol websocket", "Socket.IO"),
             ("fanout --rooms 2 --protocol websocket", "Socket.IO"),

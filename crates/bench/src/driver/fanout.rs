@@ -18,6 +18,8 @@ pub(crate) struct Fanout {
     pace: Pace,
     schedule: Option<Schedule>,
     followed: Vec<Followed>,
+    /// Whether publishers hear themselves.
+    echoing: bool,
 }
 
 /// Messages of one publisher that have not reached everyone.
@@ -30,8 +32,8 @@ struct Followed {
 }
 
 impl Fanout {
-    /// The first `publishers` of the `ready` connections publish, all in the same room receive; rooms are taken in
-    /// turn by number. Without rooms there is one.
+    /// The first `publishers` of the `ready` connections publish, all in the same room receive;
+    /// rooms are taken in turn by number. Without rooms there is one.
     pub(crate) fn new(ready: &[u32], publishers: u32, rooms: u32, pace: Pace) -> Self {
         let publishers = ready[..ready.len().min(publishers as usize)].to_vec();
         let mut receivers = vec![0; rooms.max(1) as usize];
@@ -44,7 +46,18 @@ impl Fanout {
             schedule: None,
             followed: publishers.iter().map(|_| Followed::default()).collect(),
             publishers,
+            echoing: true,
         }
+    }
+
+    /// Publishers do not hear themselves.
+    pub(crate) fn deafen(&mut self) {
+        self.echoing = false;
+    }
+
+    /// The connection of each publisher.
+    pub(crate) fn publishers(&self) -> &[u32] {
+        &self.publishers
     }
 
     /// The room of each publisher.
@@ -67,7 +80,8 @@ impl Fanout {
             followed.first += 1;
         }
         let room = room(self.publishers[publisher], self.receivers.len() as u32);
-        followed.remaining.push_back(self.receivers[room as usize]);
+        let others = self.receivers[room as usize].saturating_sub(u32::from(!self.echoing));
+        followed.remaining.push_back(others);
         desk.send(self.publishers[publisher], publisher as u32, stamp);
     }
 }

@@ -35,7 +35,7 @@ impl History {
         };
         *published = count;
         for receiver in 0..self.receivers {
-            if !self.audience.includes(receiver, publisher) {
+            if !self.is_due(receiver, publisher) {
                 continue;
             }
             let lane = self.lane(receiver, publisher);

@@ -137,6 +137,18 @@ fn rooms_keep_to_themselves() {
 }
 
 #[test]
+fn a_deafened_publisher_shall_not_hear_itself() {
+    let mut history = History::new(Audience::Everyone, 3, 1);
+    history.deafen(vec![1]);
+    let sequence = history.publish(0);
+    assert_eq!(history.missing(), 2);
+    assert_eq!(history.receive(0, 0, sequence), Verdict::InOrder);
+    assert_eq!(history.receive(1, 0, sequence), Verdict::Misdelivered);
+    assert_eq!(history.receive(2, 0, sequence), Verdict::InOrder);
+    assert_eq!(history.missing(), 0);
+}
+
+#[test]
 fn who_leaves_misses_nothing_and_who_returns_gets_what_is_new() {
     let mut history = History::new(Audience::Everyone, 2, 1);
     for _ in 0..4 {

@@ -304,7 +304,7 @@ impl Report {
         let nothing = self.load.sent > 0 && self.load.received == 0 && self.faults.lost > 0;
         nothing.then_some(
             "not a single message came back: does the server answer the event that was sent? The \
-             help of the scenario says what it needs",
+             help of the scenario says what it needs (for a fan-out through sockeye serve: --contract serve)",
         )
     }
 

@@ -1,6 +1,6 @@
 //! What was asked for, as a report repeats it.
 
-use crate::plan::{CutBy, Pace, Plan, Scenario};
+use crate::plan::{Contract, CutBy, Pace, Plan, Scenario};
 use crate::target::Protocol;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ pub struct Parameters {
     pub room: Option<String>,
     /// Rooms that the connections are spread over; 0: none.
     pub rooms: u32,
+    /// `events`, or `serve` for the events of `sockeye serve`.
+    pub contract: String,
+    /// Whether permessage-deflate was offered.
+    pub deflate: bool,
     /// Whether credentials were sent. They are not repeated here.
     pub authenticated: bool,
 }
@@ -66,6 +70,12 @@ impl Parameters {
             namespace: plan.namespace.clone(),
             room: plan.room.clone(),
             rooms: plan.rooms,
+            contract: match plan.contract {
+                Contract::Events => "events",
+                Contract::Serve => "serve",
+            }
+            .to_owned(),
+            deflate: plan.deflate,
             authenticated: plan.auth.is_some()
                 || plan.bearer.is_some()
                 || plan.credentials.is_some(),

@@ -7,7 +7,7 @@ pub(crate) mod packet;
 pub(crate) mod response;
 
 use crate::driver::room;
-use crate::plan::{Credential, Credentials, Plan, Scenario, Transport};
+use crate::plan::{Contract, Credential, Credentials, Plan, Scenario, Transport};
 use crate::stamp::{Kind, Stamp};
 use crate::target::Protocol;
 use frame::{Header, Invalid, Keys, opcode};
@@ -40,6 +40,7 @@ pub(crate) struct Wire {
     echo_event: Vec<u8>,
     broadcast_event: Vec<u8>,
     room_event: Vec<u8>,
+    contract: Contract,
     payload: usize,
     /// Whether events and acknowledgements are the driver's, and none of them a message.
     own_words: bool,
@@ -78,6 +79,7 @@ impl Wire {
         };
         let room = match (&plan.room, plan.rooms) {
             (None, 1..) => Some("bench".to_owned()),
+            (None, 0) if plan.contract == Contract::Serve => Some("bench".to_owned()),
             (room, _) => room.clone(),
         };
         Self {
@@ -104,6 +106,7 @@ impl Wire {
             join_event: plan.events.join.clone(),
             echo_event: plan.events.echo.clone().into_bytes(),
             broadcast_event: plan.events.broadcast.clone().into_bytes(),
+            contract: plan.contract,
             room_event: plan.events.room_broadcast.clone().into_bytes(),
             payload: plan.payload.max(Stamp::LEN),
             own_words: plan.scenario == Scenario::Mixed,
@@ -279,11 +282,24 @@ impl Wire {
         if self.protocol == Protocol::SocketIo {
             text.extend_from_slice(b"42");
             text.extend_from_slice(&self.namespace);
-            let in_room = stamp.kind == Kind::Broadcast && self.rooms > 0;
+            let by_name = self.contract == Contract::Events;
+            let in_room = stamp.kind == Kind::Broadcast && self.rooms > 0 && by_name;
             match (stamp.kind, &self.room) {
                 (Kind::Echo, _) => {
                     put_decimal(stamp.sequence, &mut text);
                     put_event(&self.echo_event, &mut text);
+                }
+                (Kind::Broadcast, Some(name)) if !by_name => {
+                    let name = match self.rooms {
+                        0 => name.clone(),
+                        rooms => room_name(name, room(connection, rooms)),
+                    };
+                    put_event(b"publish", &mut text);
+                    let name = serde_json::Value::from(name).to_string();
+                    text.extend_from_slice(name.as_bytes());
+                    text.extend_from_slice(b",\"");
+                    text.extend_from_slice(&self.broadcast_event);
+                    text.extend_from_slice(b"\",");
                 }
                 (Kind::Broadcast, Some(name)) if in_room => {
                     let name = room_name(name, room(connection, self.rooms));
@@ -327,6 +343,13 @@ impl Wire {
             Packet::Ack { .. } | Packet::Event { .. } if self.own_words => Incoming::Other,
             Packet::Ack { id: JOIN_ID, .. } => Incoming::Joined,
             Packet::Ack { id, arguments } => self.message(Kind::Echo, Some(id), arguments),
+            Packet::Event { name, arguments } if self.contract == Contract::Serve => {
+                match (name == b"message").then(|| packet::member(arguments, b"data")) {
+                    Some(Some(data)) => self.message(Kind::Broadcast, None, data),
+                    Some(None) => Incoming::Damaged,
+                    None => Incoming::Other,
+                }
+            }
             Packet::Event { name, arguments } if name == self.broadcast_event => {
                 self.message(Kind::Broadcast, None, arguments)
             }
@@ -499,6 +522,38 @@ mod tests {
             let expected = format!("40{{\"token\":\"{token}\"}}");
             assert_eq!(unframe(&out), expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn what_sockeye_serve_sends_on_is_read() {
+        let mut wire = wire("ws://127.0.0.1:1", Protocol::SocketIo, |plan| {
+            plan.contract = Contract::Serve;
+        });
+        let mut out = Vec::new();
+        assert!(wire.put_join(0, &mut out));
+        assert!(unframe(&out).ends_with(b"[\"join\",\"bench\"]"));
+        out.clear();
+        let stamp = Stamp {
+            kind: Kind::Broadcast,
+            publisher: 1,
+            sequence: 20,
+            time_ns: 3,
+        };
+        wire.put_message(0, &stamp, &mut out);
+        let sent = String::from_utf8(unframe(&out)).unwrap();
+        let (head, data) = sent
+            .split_once("[\"publish\",\"bench\",\"broadcast\",")
+            .unwrap();
+        assert_eq!(head, "42", "nobody waits for an answer");
+        let data = data.strip_suffix(']').unwrap();
+        let got = format!(
+            "42[\"message\",{{\"room\":\"bench\",\"event\":\"broadcast\",\
+             \"from\":{{\"id\":\"x\",\"name\":\"\\\"data\\\":\"}},\"data\":{data},\"at\":5}}]"
+        );
+        assert_eq!(wire.read(got.as_bytes()), Incoming::Message(stamp));
+        let joined = b"42[\"member:joined\",{\"room\":\"bench\",\"id\":\"x\",\"name\":\"\"}]";
+        assert_eq!(wire.read(joined), Incoming::Other);
+        assert_eq!(wire.read(b"42[\"message\",{\"at\":5}]"), Incoming::Damaged);
     }
 
     proptest! {

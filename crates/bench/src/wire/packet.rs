@@ -74,6 +74,17 @@ pub(crate) fn plain_string(arguments: &[u8], size: usize) -> Option<&[u8]> {
     (text.get(size) == Some(&b'"')).then(|| &text[..size])
 }
 
+/// What follows the first member of this name in an object, at any depth. The name stands between
+/// quotes, and quotes within strings are escaped: no string is taken for a member.
+pub(crate) fn member<'a>(arguments: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let key = [b"\"", name, b"\":"].concat();
+    let at = arguments
+        .windows(key.len())
+        .enumerate()
+        .find(|(at, window)| *window == key && (*at == 0 || arguments[at - 1] != b'\\'));
+    at.map(|(at, _)| &arguments[at + key.len()..])
+}
+
 fn skip_namespace(rest: &[u8]) -> &[u8] {
     if rest.first() != Some(&b'/') {
         return rest;

@@ -93,6 +93,9 @@ impl Report {
         if asked.rooms > 0 {
             rows.push(("rooms", grouped(asked.rooms.into())));
         }
+        if asked.deflate {
+            rows.push(("permessage-deflate", "offered".to_owned()));
+        }
         if asked.authenticated {
             rows.push(("credentials", "sent, not shown here".to_owned()));
         }
