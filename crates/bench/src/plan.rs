@@ -7,6 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Longest wait for the last acknowledgements of a scenario file.
+const MAX_DRAIN: Duration = Duration::from_secs(60);
+
 /// The kind of load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scenario {
@@ -419,12 +422,14 @@ impl Plan {
         }
     }
 
-    /// Plays a scenario file: its length, its most clients, and no time before it.
+    /// Plays a scenario file: its length, its most clients, no time before it, and time enough for
+    /// its acknowledgements after it.
     pub fn play(&mut self, mix: Mix) {
         self.scenario = Scenario::Mixed;
         self.connections = mix.peak();
         self.duration = mix.duration();
         (self.warmup, self.settle) = (Duration::ZERO, Duration::ZERO);
+        self.drain = self.drain.max(mix.longest_timeout().min(MAX_DRAIN));
         self.mix = Some(Arc::new(mix));
     }
 

@@ -470,7 +470,7 @@ impl Session<'_> {
         let errors = self.engine.errors().total();
         let failed = self.engine.setup().failed;
         let desk = self.engine.desk();
-        let faults = desk.history.seen();
+        let faults = desk.history.seen() + driver.faults();
         let p99_ms = desk.timeline.total().percentiles().p99_ms;
         let ready = self.engine.desk().timeline.connections;
         (self.observe)(&Progress {

@@ -145,8 +145,8 @@ const LESSONS: &[Lesson] = &[
 ];
 
 const MIXED: &str = "What the file says. Without a [server] section the events of `sockeye serve`: join, leave,\n\
-                     \x20   publish, message. docs/load-testing.md explains a file line by line. --connections,\n\
-                     \x20   --duration and --warmup do not apply.";
+                     \x20   publish, message. docs/load-testing.md explains a file line by line. It stands in\n\
+                     \x20   place of --connections, --duration and the like.";
 
 const COMMON: &str = "http://127.0.0.1:3000 stands for your server: any that speaks Socket.IO 3 or 4, or with\n\
                       --protocol websocket plain WebSocket. https:// is not supported yet.";

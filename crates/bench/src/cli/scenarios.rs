@@ -252,6 +252,18 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
 ];
 
+/// Flags in whose place a scenario file stands.
+const OF_THE_FILE: &[&str] = &[
+    "connections",
+    "payload",
+    "room",
+    "event",
+    "tokens",
+    "warmup",
+    "duration",
+    "settle",
+];
+
 impl Values {
     /// The scenario of that name with its flags; what depends on the rest of the plan follows
     /// in [`Values::complete`].
@@ -348,6 +360,11 @@ impl Values {
     /// What depends on the rest of the plan.
     pub(super) fn complete(&self, plan: &mut Plan) -> Result<(), UsageError> {
         if plan.scenario == Scenario::Mixed {
+            let mut given = OF_THE_FILE.iter().filter(|name| self.get(name).is_some());
+            if let Some(name) = given.next() {
+                let error = format!("--{name} is not for mixed: the scenario file says it");
+                return Err(UsageError(error));
+            }
             plan.play(self.mix()?);
         }
         if let Some(rooms) = self.number("rooms")? {
@@ -472,6 +489,10 @@ mod tests {
                 "no/such.toml: cannot be read",
             ),
             ("echo --check", "not of echo"),
+            (
+                "mixed --file scenarios/chat.toml --duration 5s",
+                "--duration is not for mixed",
+            ),
             (
                 "mixed --file scenarios/chat.toml --protocol websocket",
                 "speaks Socket.IO",

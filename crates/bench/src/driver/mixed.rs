@@ -172,6 +172,12 @@ impl Driver for Mixing<'_> {
             .is_some_and(|play| play.phase().is_none())
     }
 
+    fn faults(&self) -> u64 {
+        let Some(play) = &self.play else { return 0 };
+        let kinds = play.rooms().faults().kinds();
+        kinds.iter().map(|(_, count)| count).sum()
+    }
+
     fn is_waiting(&self) -> bool {
         self.play
             .as_ref()

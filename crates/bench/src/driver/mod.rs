@@ -67,6 +67,10 @@ pub(crate) trait Driver {
     fn is_finished(&self) -> bool {
         false
     }
+    /// Faults that it has seen and the history has not.
+    fn faults(&self) -> u64 {
+        0
+    }
     /// Whether it waits, after the measurement, for what is no message of the history.
     fn is_waiting(&self) -> bool {
         false

@@ -38,6 +38,19 @@ impl Mix {
         self.phases.iter().map(|phase| phase.duration).sum()
     }
 
+    /// The longest that a step waits for its acknowledgement.
+    pub fn longest_timeout(&self) -> Duration {
+        let steps = self.behaviours.iter().flat_map(|b| &b.steps);
+        let timeouts = steps.filter_map(|step| match step {
+            Step::Join(_, answer)
+            | Step::Leave(_, answer)
+            | Step::Emit { answer, .. }
+            | Step::Publish { answer, .. } => answer.timeout(),
+            _ => None,
+        });
+        timeouts.max().unwrap_or_default()
+    }
+
     /// Most clients that there may be at a time, if nobody leaves before being told to.
     pub fn peak(&self) -> u32 {
         let (mut there, mut most) = (0.0, 0.0_f64);

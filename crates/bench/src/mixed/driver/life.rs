@@ -191,6 +191,12 @@ impl Play<'_> {
                 return;
             }
         };
+        if self.now > pending.deadline {
+            // After the last phase nobody watches the clock.
+            self.figures.event(pending.event).missing += 1;
+            self.figures.late_acks += 1;
+            return;
+        }
         let refused = is_error(arguments);
         for message in client.confirmed(id) {
             match pending.meaning == Meaning::Publish(message) && refused {
