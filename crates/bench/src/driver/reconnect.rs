@@ -46,7 +46,13 @@ impl Reconnecting {
         }
     }
 
-    pub(crate) fn report(&self, failures: Errors, set_up: &Latency) -> ReconnectReport {
+    /// What became of it, of the errors that it expected.
+    pub(crate) fn report(&self, expected: Errors, set_up: &Latency) -> ReconnectReport {
+        // To be closed is what it is about; what remains are attempts that failed.
+        let failures = Errors {
+            closed: 0,
+            ..expected
+        };
         ReconnectReport {
             lost: self.lost,
             back: self.back,

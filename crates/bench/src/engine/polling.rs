@@ -75,6 +75,10 @@ impl Side {
                 Err(error) => return Err(error),
             }
         }
+        if self.outbound.is_empty() {
+            // Nothing is kept while nothing is on its way.
+            self.outbound = Vec::new();
+        }
         Ok(())
     }
 
@@ -332,7 +336,7 @@ impl Core {
              }| (status, keep_alive, len),
         );
         if let Some((status, keep_alive, len)) = answer {
-            polling.post.inbound.drain(..len);
+            polling.post.inbound = polling.post.inbound.split_off(len);
             polling.posting = false;
             if ended || !keep_alive {
                 polling.post = Side::default();
