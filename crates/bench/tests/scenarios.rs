@@ -310,6 +310,23 @@ fn churn_holds_the_number_while_everybody_changes() {
 }
 
 #[test]
+fn churn_takes_leave_of_a_plain_websocket_too() {
+    let peer = serve(None);
+    let churn = Churn {
+        per_second: 100.0,
+        cut: 0.0,
+        rate: 300.0,
+    };
+    let mut plan = plan(&peer, Scenario::Churn(churn));
+    plan.target = Target::parse(&peer.url(), Protocol::WebSocket).unwrap();
+    let report = load(&plan);
+    assert!(report.is_clean(), "{report}");
+    let churned = report.churn.as_ref().unwrap();
+    assert!(churned.left > 30 && churned.came > 30, "{churned:?}");
+    assert_eq!((churned.cut, churned.unanswered), (0, 0), "{churned:?}");
+}
+
+#[test]
 fn slow_readers_are_closed_and_the_others_do_not_suffer() {
     for read_rate in [0, 1000] {
         let peer = serve(None);

@@ -18,7 +18,6 @@ pub(crate) enum Outgoing {
     /// A message of the run.
     Message(Stamp),
     /// A packet, as it is.
-    #[allow(dead_code)] // Scenarios that speak for themselves.
     Text(Box<[u8]>),
 }
 
@@ -103,7 +102,6 @@ impl Desk {
     }
 
     /// Orders a packet as it is, without framing.
-    #[allow(dead_code)] // Scenarios that speak for themselves.
     pub(crate) fn send_text(&mut self, connection: u32, text: impl Into<Box<[u8]>>) {
         let what = Outgoing::Text(text.into());
         self.orders.push(Order { connection, what });
