@@ -153,12 +153,9 @@ impl RemoteSocket {
         self.socket.emit(event, args).map(|_| ())
     }
 
-    /// Emits an event to it and awaits its acknowledgement.
-    ///
-    /// # Errors
-    /// As [`Socket::emit_with_ack`].
-    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
-        self.socket.emit_with_ack(event, args).await
+    /// Emits an event to it at once and awaits its acknowledgement, as [`Socket::emit_with_ack`].
+    pub fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> crate::AckFuture {
+        self.socket.emit_with_ack(event, args)
     }
 
     /// Emits whose acknowledgement is awaited for `timeout`.

@@ -71,7 +71,7 @@ pub use ack::{IntoReply, NoAck, Reply};
 pub use broadcast::{Answers, Broadcast, Found, RemoteSocket};
 pub use config::{IoUring, Recovery, ServerBuilder};
 pub use data::Data;
-pub use emitter::Emitter;
+pub use emitter::{AckFuture, Emitter};
 pub use engine::{EngineMessage, EngineSocket};
 pub use engine_handle::{EngineEvent, EngineHandle, EnginePacket, EnginePacketKind};
 pub use error::{AckError, ConnectError, EmitError, EventError};

@@ -18,9 +18,9 @@ use sockeye_protocol::socketio::{
 use tokio::sync::watch;
 
 use crate::broadcast::Broadcast;
-use crate::emitter::Emitter;
+use crate::emitter::{AckFuture, Emitter};
 use crate::engine_handle::EngineHandle;
-use crate::error::{AckError, EmitError};
+use crate::error::EmitError;
 use crate::handshake::Handshake;
 use crate::listeners::{Listener, ListenerId, Listeners, Moment};
 use crate::namespace::{Namespace, NamespaceInner};
@@ -320,13 +320,12 @@ impl Socket {
         }
     }
 
-    /// Emits an event and awaits its acknowledgement for the default time (`ack_timeout`).
+    /// Emits an event at once and awaits its acknowledgement for the default time (`ack_timeout`).
     ///
-    /// # Errors
-    /// When the client does not answer in time, is gone, or the event could not be sent.
-    pub async fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> Result<Args, AckError> {
-        let emitter = self.emitter();
-        emitter.emit_with_ack(event, args).await
+    /// The future fails when the client does not answer in time, is gone, or the event could not be
+    /// sent.
+    pub fn emit_with_ack(&self, event: &str, args: impl ToArgs) -> AckFuture {
+        self.emitter().emit_with_ack(event, args)
     }
 
     /// Emits that are dropped when the connection cannot take them at once.

@@ -90,9 +90,10 @@ fn messages(ns: &Namespace) {
     ns.on(
         "call-me",
         async |socket: Socket, Data(ms): Data<u64>, Data(event): Data<String>, args: Args| {
+            let call = socket.timeout(Duration::from_millis(ms));
+            let answer = call.emit_with_ack(&event, args);
             tokio::spawn(async move {
-                let call = socket.timeout(Duration::from_millis(ms));
-                let result = match call.emit_with_ack(&event, args).await {
+                let result = match answer.await {
                     Ok(answer) => Value::from_iter([
                         ("ok", Value::Bool(true)),
                         ("args", Value::Array(answer.values())),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sockeye::{Ack, Args, Binary, Data, EmitError, EventError, NoAck, Reply, ToArgs};
+use sockeye::{Ack, Args, Binary, Data, EmitError, EventError, NoAck, Reply, Socket, ToArgs};
 
 use crate::support::{Packet, Running};
 
@@ -266,4 +266,36 @@ async fn with_the_msgpack_parser_answers_are_one_binary_message() {
     wire.send_binary(&event.first).await;
     let answer = next(&mut wire).await.args;
     assert_eq!(answer.get(0).and_then(|arg| arg.binary()), Some(blob.0));
+}
+
+/// An event whose answer is awaited aside leaves in the order in which it was emitted.
+#[tokio::test]
+async fn what_is_asked_is_asked_at_once_and_awaited_when_it_pleases() {
+    let running = Running::start(|server| {
+        server.of("/").on("ask", async |socket: Socket| {
+            let asked = socket.emit_with_ack("question", 1);
+            let refused = socket.emit_with_ack("connect", ());
+            socket.emit("behind", ())?;
+            tokio::spawn(async move {
+                let answer = asked.await.expect("an answer");
+                let _ = socket.emit("answered", answer.values());
+                let error = refused.await.expect_err("a reserved name");
+                let _ = socket.emit("refused", error.to_string());
+            });
+            Ok::<_, EventError>(())
+        });
+    });
+    let mut client = running.connect().await;
+    client.emit("ask", json!([])).await;
+    let (name, id) = client.question().await;
+    assert_eq!(name, "question");
+    client.expect("behind").await;
+    client.acknowledge(id, json!(["yes"])).await;
+    assert_eq!(client.expect("answered").await, [json!(["yes"])]);
+    let refused = client.expect("refused").await;
+    assert!(
+        refused[0]
+            .as_str()
+            .is_some_and(|why| why.contains("`connect`"))
+    );
 }
