@@ -247,8 +247,15 @@ impl<'a> Time<'a> {
     }
 
     fn put_rates(&self, out: &mut String) {
+        // Of a tick that is much shorter than the others, a rate says nothing.
+        let longest = self
+            .ticks
+            .iter()
+            .map(|tick| tick.seconds)
+            .fold(0.0, f64::max);
         let per_second = |count: u64, tick: &Tick| {
-            Some(count as f64 / tick.seconds).filter(|_| tick.seconds > 0.0)
+            let whole = tick.seconds > 0.0 && tick.seconds >= longest / 5.0;
+            whole.then(|| count as f64 / tick.seconds)
         };
         let lines = [
             self.line("delivered", |tick| per_second(tick.received, tick)),

@@ -166,18 +166,29 @@ impl Plot<'_> {
             }
             drawing = true;
         }
-        let whole = series.points.iter().all(|(_, y)| y.is_some());
-        if self.filled && number == 0 && whole && !line.is_empty() {
-            let bottom = HEIGHT - BOTTOM;
-            let (first, last) = (series.points.first(), series.points.last());
-            let from = first.map_or(LEFT, |(x, _)| self.at_x(*x));
-            let to = last.map_or(LEFT, |(x, _)| self.at_x(*x));
-            let _ = write!(
-                out,
-                "<path class=\"area s{number}\" d=\"{line}L{to:.1} {bottom}L{from:.1} {bottom}Z\"/>"
-            );
+        if self.filled && number == 0 {
+            let area = self.area(&series.points);
+            let _ = write!(out, "<path class=\"area s{number}\" d=\"{area}\"/>");
         }
         let _ = write!(out, "<path class=\"line s{number}\" d=\"{line}\"/>");
+    }
+
+    /// What is below a line, for each stretch without a gap.
+    fn area(&self, points: &[(f64, Option<f64>)]) -> String {
+        let bottom = HEIGHT - BOTTOM;
+        let mut area = String::new();
+        for stretch in points.split(|(_, y)| !y.is_some_and(f64::is_finite)) {
+            let (Some((first, _)), Some((last, _))) = (stretch.first(), stretch.last()) else {
+                continue;
+            };
+            let _ = write!(area, "M{:.1} {bottom}", self.at_x(*first));
+            for (x, y) in stretch {
+                let y = self.at_y(y.unwrap_or(0.0));
+                let _ = write!(area, "L{:.1} {y:.1}", self.at_x(*x));
+            }
+            let _ = write!(area, "L{:.1} {bottom}Z", self.at_x(*last));
+        }
+        area
     }
 
     fn put_notes(&self, out: &mut String) {
