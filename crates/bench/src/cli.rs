@@ -6,6 +6,7 @@ mod scenarios;
 pub use help::help;
 pub(crate) use help::what_it_shows;
 
+use crate::nearest::nearest;
 use crate::plan::Plan;
 use crate::target::{Protocol, Target};
 use scenarios::SCENARIOS;
@@ -484,30 +485,11 @@ fn impossible(name: &str, value: &str, wanted: &str) -> UsageError {
 }
 
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> UsageError {
-    let plain = name.trim_start_matches('-');
-    let nearest = known
-        .min_by_key(|known| distance(plain, known))
-        .unwrap_or_default();
+    let nearest = nearest(name.trim_start_matches('-'), known);
     let dashes = if what == "flag" { "--" } else { "" };
     UsageError(format!(
         "unknown {what} {name}; did you mean {dashes}{nearest}?"
     ))
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

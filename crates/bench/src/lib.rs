@@ -46,6 +46,7 @@ mod history;
 mod latency;
 mod live;
 pub mod mixed;
+mod nearest;
 mod plan;
 mod process;
 mod processes;

@@ -7,7 +7,6 @@ mod arrivals;
 mod client;
 mod driver;
 mod figures;
-mod nearest;
 mod parse;
 mod plan;
 mod report;

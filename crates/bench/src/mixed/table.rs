@@ -1,6 +1,6 @@
 //! Tables of a scenario file that know their keys, and errors that know their line.
 
-use super::nearest::did_you_mean;
+use crate::nearest::did_you_mean;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;

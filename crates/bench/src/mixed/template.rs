@@ -13,7 +13,7 @@
 //!
 //! In JSON, a string that is one placeholder of a number and nothing else becomes that number.
 
-use super::nearest::nearest;
+use crate::nearest::nearest;
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 use std::fmt;

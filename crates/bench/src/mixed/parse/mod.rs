@@ -2,13 +2,13 @@
 
 mod steps;
 
-use super::nearest::did_you_mean;
 use super::plan::{
     Behaviour, Contract, EventId, Limits, Load, Mix, Phase, PublishArgument, Thresholds, Tokens,
     WhenLost,
 };
 use super::table::{Entry, MixError, Source, Table};
 use super::template::{JsonTemplate, PLACEHOLDERS, Template, TemplateError};
+use crate::nearest::did_you_mean;
 use crate::plan::Transport;
 use std::time::Duration;
 use steps::Program;

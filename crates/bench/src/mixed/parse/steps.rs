@@ -1,10 +1,10 @@
 //! The steps of a behaviour.
 
-use super::super::nearest::did_you_mean;
 use super::super::plan::{Answer, Parting, Step, Think};
 use super::super::table::{Entry, MixError, Table};
 use super::super::template::{JsonTemplate, Template};
 use super::{MAX_DEPTH, MAX_STEPS, Parser, choose, event_name};
+use crate::nearest::did_you_mean;
 use std::time::Duration;
 
 const VERBS: &[&str] = &[

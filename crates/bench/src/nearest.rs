@@ -31,3 +31,19 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewest_changes_win() {
+        let known = ["clients", "ramp", "arrivals"];
+        assert_eq!(nearest("client", known), "clients");
+        assert_eq!(nearest("arivals", known), "arrivals");
+        assert_eq!(nearest("x", []), "");
+        assert_eq!(did_you_mean("rmap", known), "; did you mean ramp?");
+        assert_eq!(did_you_mean("x", []), "");
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
