@@ -23,6 +23,10 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CARGO_FLAGS ?= --locked
 
 VENV := $(TARGET)/venv
+# What runs callgrind for the benchmarks of crates/counts: of the version of their library in Cargo.lock.
+TOOLS = $(TARGET)/tools/gungraun-$(RUNNER_VERSION)
+RUNNER = $(TOOLS)/bin/gungraun-runner
+RUNNER_VERSION := $(shell sed -n '/^name = "gungraun-runner"/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
 # The release build that the tests talk to. Set both to test binaries that were built elsewhere.
@@ -34,14 +38,14 @@ SOCKEYE_BIN ?= $(TARGET)/release/sockeye
 WITH_BINARIES = FIXTURE_BIN=$(abspath $(FIXTURE_BIN)) SOCKEYE_BIN=$(abspath $(SOCKEYE_BIN))
 
 # In the order of `make test`: what fails fastest comes first.
-STEPS := setup fmt house clippy rustdoc unit redis fixture readme js clients python browser
+STEPS := setup fmt house clippy rustdoc unit counts redis fixture readme js clients python browser
 DO := $(STEPS:%=do-%)
 
-.PHONY: bench bench-document bench-smoke help test check $(STEPS) $(DO) clean-all
+.PHONY: bench bench-document bench-smoke help test check counts-store $(STEPS) $(DO) clean-all
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test: ## everything below, from a fresh Debian machine to a summary
 	@scripts/steps $(STEPS)
@@ -79,6 +83,19 @@ do-unit:
 redis: ## tests of crates/redis with redis-server and the published Node.js adapters
 do-redis: tests/redis/node_modules/.package-lock.json
 	cargo test $(CARGO_FLAGS) --package sockeye-redis --all-features
+
+counts: ## instruction counts against those stored
+do-counts: $(RUNNER)
+	command -v valgrind >/dev/null || scripts/setup
+	GUNGRAUN_RUNNER=$(RUNNER) scripts/counts
+
+counts-store: $(RUNNER) ## store the instruction counts of this state as the expected ones
+	command -v valgrind >/dev/null || scripts/setup
+	GUNGRAUN_RUNNER=$(RUNNER) scripts/counts --store
+
+# Without optimization: it starts valgrind and reads what that has written.
+$(RUNNER):
+	cargo install --locked --debug --root $(TOOLS) gungraun-runner --version $(RUNNER_VERSION)
 
 fixture: ## release build of the server and of the conformance fixture
 do-fixture:

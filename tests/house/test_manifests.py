@@ -20,6 +20,7 @@ LAYERS = {
     "sockeye-redis": {"sockeye-protocol", "sockeye-cluster"},
     "sockeye-bench": {"sockeye-websocket", "sockeye-protocol"},
     "sockeye-server": {"sockeye", "sockeye-bench"},
+    "sockeye-counts": {"sockeye-websocket", "sockeye-protocol", "sockeye-core"},
 }
 
 # No I/O, no clock and no tasks in these: bytes and the time in, bytes and events out.
