@@ -25,15 +25,16 @@ use vectored::Vectored;
 
 pub(crate) use batch::{Taken, settle};
 
-/// Connections written to between two looks at the readable ones.
-const BATCH: usize = 512;
 /// Connections that go before those that wait, at most.
-const FEW: usize = BATCH / 4;
+const FEW: usize = 128;
 /// Bytes of one polling answer, about.
 const MAX_PAYLOAD: usize = 1 << 20;
 
 /// A way to write to many connections.
 trait Flush {
+    /// How many connections it writes to between two looks at the readable ones.
+    fn batch(&self) -> usize;
+
     /// Writes to each connection what the kernel takes now, in order. Adds to `outcomes` how many
     /// bytes that were, or the error, for each.
     fn write(&mut self, batch: &Batch<'_>, outcomes: &mut Vec<io::Result<usize>>);
@@ -59,18 +60,20 @@ struct Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// Makes up the batch of the next turn after `take` has added those that have come since. A
+    /// Makes up a batch of so many for the next turn, after `take` has added those that have come since. A
     /// few of those go before the many of a large room that wait.
-    fn advance(&mut self, take: impl FnOnce(&mut Vec<T>)) -> &[T] {
+    fn advance(&mut self, batch: usize, take: impl FnOnce(&mut Vec<T>)) -> &[T] {
         self.now.clear();
         take(&mut self.now);
         if self.now.len() > FEW {
             self.later.extend(self.now.drain(..));
-            self.now.shrink_to(BATCH);
+            self.now.shrink_to(batch);
         }
-        let more = self.later.len().min(BATCH - self.now.len());
+        let more = self.later.len().min(batch - self.now.len());
         self.now.extend(self.later.drain(..more));
-        self.later.shrink_to(2 * self.later.len() + BATCH);
+        if self.later.is_empty() {
+            self.later.shrink_to(4 * batch);
+        }
         &self.now
     }
 }
@@ -102,7 +105,7 @@ impl Flusher {
 #[cfg(target_os = "linux")]
 fn choose(worker: &Worker, wanted: IoUring) -> Box<dyn Flush> {
     let ring = match wanted {
-        IoUring::Auto => ring::Ring::open(BATCH as u32),
+        IoUring::Auto => ring::Ring::open(batched::BATCH as u32),
         IoUring::Off => Err(io::Error::other("it is switched off")),
     };
     choose_by(worker, ring)
@@ -134,7 +137,7 @@ impl Worker {
     /// when the readable connections have had theirs.
     pub(super) fn flush(&self, flusher: &mut Flusher) -> bool {
         let Flusher { way, turns, lists } = flusher;
-        let now = turns.advance(|into| self.state.lock().take_dirty(into));
+        let now = turns.advance(way.batch(), |into| self.state.lock().take_dirty(into));
         if now.is_empty() {
             return false;
         }

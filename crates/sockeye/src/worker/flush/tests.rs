@@ -355,7 +355,7 @@ fn a_few_go_before_the_rest_of_a_large_room_and_many_behind_it() {
         later: VecDeque::new(),
     };
     let mut advance =
-        |take: std::ops::Range<usize>| turns.advance(|into| into.extend(take)).to_vec();
+        |take: std::ops::Range<usize>| turns.advance(512, |into| into.extend(take)).to_vec();
     let list = |range: std::ops::Range<usize>| range.collect::<Vec<_>>();
     assert_eq!(advance(0..3), [0, 1, 2]);
     // A room comes, then one answer, then another room.
