@@ -118,7 +118,7 @@ const METHOD: &str = "\
 
 ```sh
 make bench                                        # everything, about 25 minutes on a quiet machine
-make bench BENCH_QUICK=1                          # about 4 minutes, rough
+make bench BENCH_QUICK=1                          # about 5 minutes, rough
 make bench BENCH_ONLY=echo1,fan1k BENCH_ROUNDS=7  # some cases; the others on this page stay
 make bench BENCH_PEERS=floor,ours                 # some servers
 make bench BENCH_LONG_ROUNDS=5 BENCH_ONLY=memory  # what takes minutes, more often

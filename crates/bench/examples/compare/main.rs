@@ -28,7 +28,7 @@ Usage: compare [flags]        measure, print the budgets, write the page
 
   --only CASES               cases, comma-separated [all]
   --servers SERVERS          servers, comma-separated [all that are installed]
-  --rounds N                 interleaved rounds [5, quick 2]
+  --rounds N                 interleaved rounds [5, quick 1]
   --long-rounds N            rounds of the cases that take minutes [1]
   --quick                    shorter, rougher
   --smoke                    seconds only: whether everything works; few connections
@@ -226,7 +226,7 @@ fn campaign(options: &Options) -> Result<bool, Box<dyn Error>> {
         server_core: options.cores.0,
         most: options.most,
     };
-    let rounds = options.rounds.unwrap_or(if options.quick { 2 } else { 5 });
+    let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 5 });
     let (began, mut failed) = (Instant::now(), 0);
     for round in 1..=rounds.max(options.long_rounds) {
         for case in CASES.iter().filter(|case| options.wants_case(case)) {

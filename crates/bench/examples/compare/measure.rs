@@ -86,6 +86,8 @@ fn plan(
     plan.warmup = setting.times.warmup;
     plan.duration = setting.times.measure;
     plan.settle = Duration::from_millis(200);
+    // It ends as soon as nothing is missing. What comes late has not been lost.
+    plan.drain = Duration::from_secs(10);
     plan.pid = Some(running.pid());
     if server.is_socket_io() {
         plan.auth = Some(AUTH.into());
@@ -142,7 +144,8 @@ fn outcome(report: &Report) -> Outcome {
         let scale = 10f64.powi(4 - value.abs().max(1e-9).log10().ceil() as i32);
         figures.insert(name.to_owned(), (value * scale).round() / scale);
     };
-    if let Some(server) = &report.load.server {
+    // Without a delivery within the measurement there is nothing to divide by.
+    if let Some(server) = report.load.server.filter(|_| report.load.received > 0) {
         put("cpu_us", server.us_each());
         put("user_us", server.user_us_each);
         put("system_us", server.system_us_each);
@@ -155,9 +158,11 @@ fn outcome(report: &Report) -> Outcome {
     put("per_second", report.load.per_second);
     put("generator_us", report.generator.us_each);
     let latency = &report.load.latency;
-    put("p50_ms", latency.p50_ms);
-    put("p99_ms", latency.p99_ms);
-    put("p999_ms", latency.p999_ms);
+    if latency.count > 0 {
+        put("p50_ms", latency.p50_ms);
+        put("p99_ms", latency.p99_ms);
+        put("p999_ms", latency.p999_ms);
+    }
     if latency.p50_ms > 0.0 {
         put("p99_over_p50", latency.p99_ms / latency.p50_ms);
     }
@@ -234,7 +239,9 @@ fn beside(
     let room = thread.join().map_err(|_| "the room's thread panicked")??;
     let of_room = faults(&room);
     if !of_room.is_empty() {
-        outcome.faults.push_str(&format!(" room: {of_room}"));
+        outcome.faults = format!("{} room: {of_room}", outcome.faults)
+            .trim_start()
+            .into();
     }
     let mut put = |name: &str, value: f64| outcome.figures.insert(name.to_owned(), value);
     put("room_p99_ms", room.load.latency.p99_ms);
