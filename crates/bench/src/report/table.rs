@@ -12,7 +12,7 @@ impl fmt::Display for Report {
         self.connections(&mut page);
         self.messages(&mut page);
         self.latencies(&mut page);
-        self.phases(&mut page);
+        self.phase_lines(&mut page);
         for (title, rows) in self.details() {
             page.heading(title);
             for (label, text) in rows {
@@ -204,7 +204,7 @@ impl Report {
         }
     }
 
-    fn phases(&self, page: &mut Page) {
+    fn phase_lines(&self, page: &mut Page) {
         if self.phases.is_empty() {
             return;
         }
