@@ -56,13 +56,12 @@ fn a_ramp_rises_step_by_step() {
             (2, 2, 0)
         );
         assert!(step.seconds >= 0.2);
-        // 20 a second for each connection, for the time that the step took.
-        let due = step.seconds * 20.0 * f64::from(step.connections);
-        assert!(
-            (step.sent as f64 - due).abs() < 0.25 * due + 4.0,
-            "{step:?}"
-        );
-        assert!(step.latency.count.abs_diff(step.sent) <= 4, "{step:?}");
+        // 20 a second for each connection: when a message is due is a matter of the clock alone.
+        let each = 20.0 * f64::from(step.connections);
+        let (least, most) = (0.2 * each - 1.0, step.seconds * each + 2.0);
+        let due = step.latency.count as f64;
+        assert!(least <= due && due <= most, "{step:?}");
+        assert!(step.sent > 0, "{step:?}");
     }
     assert_eq!(
         (report.setup.ready, report.load.latency.max_ms < 5000.0),
@@ -139,10 +138,8 @@ fn a_spike_comes_and_goes() {
     assert_eq!((during.set_up, during.set_up_latency.count), (20, 20));
     for (phase, rate) in [(before, 200.0), (during, 800.0), (after, 200.0)] {
         let due = phase.seconds * rate;
-        assert!(
-            (phase.sent as f64 - due).abs() < 0.2 * due + 5.0,
-            "{phase:?}"
-        );
+        let sent = phase.latency.count as f64;
+        assert!((sent - due).abs() < 0.05 * due + 4.0, "{phase:?}");
     }
     assert!(report.spike.unwrap().threshold_ms >= 1.0);
 }
@@ -344,8 +341,10 @@ fn slow_readers_are_closed_and_the_others_do_not_suffer() {
         assert_eq!((readers.readers, readers.closed), (2, 2), "{readers:?}");
         assert!(readers.missing > 0 && readers.received < 20, "{readers:?}");
         // Eight others, all of them all the time.
-        let each = report.load.sent * 8;
-        assert!(report.load.latency.count.abs_diff(each) <= 16, "{report}");
+        assert!(
+            report.load.latency.count.abs_diff(8 * 120) <= 16,
+            "{report}"
+        );
         assert_eq!(report.load.latency.count % 8, 0, "{report}");
     }
 }
@@ -359,10 +358,12 @@ fn rooms_are_published_to_by_their_own() {
         let report = load(&plan);
         assert!(report.is_clean(), "{report}");
         // Five of ten are in each room.
-        assert!(
-            report.load.latency.count.abs_diff(report.load.sent * 5) <= 40,
-            "{report}"
-        );
+        let (sent, most_off) = match pace {
+            Pace::Window(_) => (report.load.sent, 40),
+            Pace::PerSecond(_) => (120, 10),
+        };
+        let delivered = report.load.latency.count;
+        assert!(delivered.abs_diff(sent * 5) <= most_off, "{report}");
         assert!(report.load.completion.unwrap().count > 20, "{report}");
     }
 }
