@@ -64,6 +64,8 @@ struct State {
     queue: Vec<String>,
     room: Option<String>,
     delivered: u64,
+    /// A WebSocket is probed: a poll for which there is nothing is answered with a noop.
+    probing: bool,
     gone: bool,
 }
 
@@ -156,10 +158,10 @@ impl Hub {
                 }
                 (_, _, Some(client)) => {
                     let mut state = client.state.lock().unwrap();
-                    while state.queue.is_empty() && !state.gone {
+                    while state.queue.is_empty() && !state.gone && !state.probing {
                         state = client.wake.wait(state).unwrap();
                     }
-                    if state.gone && state.queue.is_empty() {
+                    if state.queue.is_empty() {
                         state.queue.push("6".into());
                     }
                     (200, std::mem::take(&mut state.queue).join("\u{1e}"))
@@ -208,16 +210,16 @@ impl Hub {
                 match event {
                     Event::Text(text) if !upgraded && &*text == "2probe" => {
                         stream.write_all(&text_frame("3probe")).ok()?;
-                        // The poll that waits is ended.
-                        client.push("6");
+                        // The poll that waits is ended, and every one that comes before the
+                        // client knows.
+                        client.state.lock().unwrap().probing = true;
+                        client.wake.notify_all();
                     }
                     Event::Text(text) if !upgraded => {
                         assert_eq!(&*text, "5", "nothing else comes before the upgrade");
                         let mut state = client.state.lock().unwrap();
                         for packet in std::mem::take(&mut state.queue) {
-                            if packet != "6" {
-                                stream.write_all(&text_frame(&packet)).ok()?;
-                            }
+                            stream.write_all(&text_frame(&packet)).ok()?;
                         }
                         state.socket = Some(stream.try_clone().ok()?);
                         upgraded = true;
