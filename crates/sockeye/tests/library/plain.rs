@@ -372,7 +372,8 @@ async fn receiving_and_sending_may_be_given_up_at_any_moment() {
         });
     });
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("an option");
+    // Small, or all would fit; not so small that a busy machine takes long to empty it.
+    socket.set_recv_buffer_size(64 << 10).expect("an option");
     let stream = socket.connect(running.address).await.expect("a connection");
     let options = ClientOptions::default();
     let mut wire = Wire::over(Box::new(stream), "/ws", options)
