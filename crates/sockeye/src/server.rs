@@ -334,7 +334,9 @@ impl Server {
 
 /// # Running
 impl Server {
-    /// Accepts and serves connections, until [`Server::close`].
+    /// Accepts and serves connections, until [`Server::close`]. The listener's backlog becomes
+    /// 4,096, or what the system allows (`net.core.somaxconn`): the standard library gives it 128,
+    /// too few for clients that all come back at once.
     ///
     /// # Errors
     /// When the listener cannot be used. A connection that cannot be accepted is not an error.

@@ -220,20 +220,59 @@ pub(super) fn scan_elements(bytes: &[u8], at: usize, limits: &Limits) -> Result<
     }
 }
 
-/// Bytes that are judged at once: what the smallest vector registers hold.
+const WORD: usize = size_of::<u64>();
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+/// Bytes of a long string that are judged at once: what the smallest vector registers hold.
 const LANE: usize = 16;
 
-/// Whether a byte ends the plain part of a string: a quote, a backslash or a control character.
-const fn is_special(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+/// The first quote, backslash or control character at or behind `at`, or the end.
+///
+/// Most strings are short: a word at a time finds their end soonest. What is longer than a few
+/// words is passed over a lane at a time, until the end is near.
+fn skip_plain(bytes: &[u8], at: usize) -> usize {
+    const SHORT: usize = 3 * WORD;
+    let (near, found) = skip_words(bytes, at, SHORT);
+    if found {
+        return near;
+    }
+    let far = skip_lanes(bytes, near);
+    skip_words(bytes, far, usize::MAX).0
 }
 
-/// The first quote, backslash or control character at or behind `at`, or the end.
-fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
+/// [`skip_plain`] a word at a time, as far as about `most` bytes; whether it came to an end there.
+fn skip_words(bytes: &[u8], mut at: usize, most: usize) -> (usize, bool) {
     let Some(rest) = bytes.get(at..) else {
-        return bytes.len();
+        return (bytes.len(), true);
     };
-    let (lanes, _) = rest.as_chunks::<LANE>();
+    let (words, _) = rest.as_chunks::<WORD>();
+    for word in words.iter().take(most / WORD) {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let slash = word ^ (ONES * u64::from(b'\\'));
+        // For each byte the high bit tells: below 0x20, equal to the quote, to the backslash. A
+        // borrow can only mark bytes above the first hit, and bytes from 0x80 on are masked out.
+        let found = (word.wrapping_sub(ONES * 0x20) & !word)
+            | (quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash);
+        let found = found & HIGHS;
+        if found != 0 {
+            return (at + found.trailing_zeros() as usize / 8, true);
+        }
+        at += WORD;
+    }
+    if words.len() > most / WORD {
+        return (at, false);
+    }
+    while bytes.get(at).is_some_and(|&byte| !is_special(byte)) {
+        at += 1;
+    }
+    (at, true)
+}
+
+/// Passes over whole lanes of plain bytes.
+fn skip_lanes(bytes: &[u8], mut at: usize) -> usize {
+    let (lanes, _) = bytes[at..].as_chunks::<LANE>();
     for lane in lanes {
         // Without a branch, so that the compiler makes a few vector instructions of it.
         let special = lane
@@ -244,10 +283,12 @@ fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
         }
         at += LANE;
     }
-    while bytes.get(at).is_some_and(|&byte| !is_special(byte)) {
-        at += 1;
-    }
     at
+}
+
+/// Whether a byte ends the plain part of a string: a quote, a backslash or a control character.
+const fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 fn skip_scalar(bytes: &[u8], at: usize) -> Result<usize, Fault> {

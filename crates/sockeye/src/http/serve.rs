@@ -18,6 +18,9 @@ use crate::worker::Worker;
 
 /// How long to wait when there are no descriptors left; doubled up to a second.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// Connections that may wait to be accepted, as far as the system allows. What finds no room is
+/// tried again by its client after a second: a herd would come back in seconds instead of at once.
+const BACKLOG: i32 = 4096;
 /// Bytes of a request's head, and of what is read ahead.
 const MAX_HEAD: usize = 32 << 10;
 
@@ -94,6 +97,8 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
+    // Asked for again, only the backlog changes.
+    rustix::net::listen(&listener, BACKLOG)?;
     let mut ends = Vec::new();
     for worker in server.workers() {
         let listener = listener.try_clone()?;

@@ -361,3 +361,27 @@ async fn a_peer_that_closes_while_it_is_not_read_is_noticed_behind_tls() {
     gate.add_permits(1);
     server.close(Duration::from_secs(5)).await;
 }
+
+/// A herd that comes at once finds room in the backlog: nobody is left to the retry of TCP, which
+/// takes a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_herd_finds_room_to_wait_for_its_turn() {
+    let running = Running::with(Server::builder().workers(1), |server| {
+        server.of("/").on("block", async || {
+            std::thread::sleep(Duration::from_millis(300));
+        });
+    });
+    let mut client = running.connect().await;
+    let address = running.address;
+    client.emit("block", json!([])).await;
+    let herd = tokio::task::spawn_blocking(move || {
+        let begun = std::time::Instant::now();
+        let all: Vec<_> = (0..600)
+            .map(|_| std::net::TcpStream::connect(address))
+            .collect();
+        assert!(all.iter().all(Result::is_ok));
+        begun.elapsed()
+    });
+    let took = herd.await.expect("connected");
+    assert!(took < Duration::from_millis(900), "{took:?}");
+}
