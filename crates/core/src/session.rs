@@ -122,6 +122,11 @@ impl<Io> Session<Io> {
                 .any(|message| message.class() != Class::Control)
     }
 
+    /// Whether a write deadline is running.
+    pub fn awaits_write(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// Whether a ping of ours is unanswered.
     pub(crate) fn awaits_pong(&self) -> bool {
         self.engine.next_deadline() == Some(Deadline::Pong)

@@ -52,8 +52,9 @@ pub(crate) async fn connect(
             server.metrics.connects_refused.add(1);
             socket.set_state(SocketState::Disconnected);
             socket.release();
-            refuse(&worker, session, &name, &error.into());
-            return recovery::put_back(&server, recovered).await;
+            // Before the client hears of it: it may ask again at once.
+            recovery::put_back(&server, recovered).await;
+            return refuse(&worker, session, &name, &error.into());
         }
     }
     if recovered.is_none() && namespace.is_recoverable() {

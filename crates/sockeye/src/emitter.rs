@@ -129,14 +129,15 @@ fn send_question(
             .max_queued_bytes;
         transit = connection.depart(message.cost(), limit);
         if transit.is_none() {
-            let connection = connection.clone();
-            worker.submit(move |shard| shard.overflow(connection.key()));
+            connection.overflow();
             let _ = sender.send(Err(AckFailure::Refused));
             return;
         }
     }
     worker.submit(move |shard| {
-        drop(transit);
+        if let Some(transit) = transit {
+            transit.arrive(shard);
+        }
         if !shard.expect_ack(key, id, timeout, Waiter::One(sender)) {
             return;
         }

@@ -162,7 +162,7 @@ impl EngineSocket {
             return EmitError::check(queued).map(|_| ());
         }
         let Some(transit) = connection.depart(message.cost(), self.limit) else {
-            worker.submit(move |shard| shard.overflow(connection.key()));
+            connection.overflow();
             return Err(EmitError::Refused);
         };
         worker.submit(move |shard| {

@@ -1,7 +1,7 @@
 //! What this crate attaches to the sessions, sockets and acknowledgements of a shard.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use sockeye_core::{AckFailure, AckWaiter, Host, Key, Shard};
@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     backlog: AtomicUsize,
     /// Bytes on their way to the shard from elsewhere.
     in_transit: AtomicUsize,
+    /// It was found full from elsewhere, and is being ended.
+    overflowed: AtomicBool,
     /// Woken when bytes have left.
     pub(crate) room: Notify,
 }
@@ -106,6 +108,7 @@ impl Connection {
             transport: AtomicU8::new(transport as u8),
             backlog: AtomicUsize::new(0),
             in_transit: AtomicUsize::new(0),
+            overflowed: AtomicBool::new(false),
             room: Notify::new(),
         }
     }
@@ -144,6 +147,15 @@ impl Connection {
             bytes,
         };
         (before == 0 || before + bytes <= limit).then_some(transit)
+    }
+
+    /// Ends it as a slow consumer, from elsewhere: told once, however often it is found full.
+    pub(crate) fn overflow(self: &Arc<Self>) {
+        if !self.overflowed.swap(true, Ordering::Relaxed) {
+            let connection = self.clone();
+            self.worker
+                .submit(move |shard| shard.overflow(connection.key()));
+        }
     }
 
     /// See [`Io::tell_backlog`].

@@ -241,9 +241,11 @@ fn deliver_to(
         except,
         message: message.clone(),
     });
+    // In this order: a socket that is held no more by then has joined its rooms.
+    let returning = namespace.holds.workers();
     let reach = namespace.reach(&event.rooms);
     for worker in namespace.server().workers() {
-        let concerned = reach.includes(worker.index) || namespace.holds.concern(worker.index);
+        let concerned = reach.includes(worker.index) || returning.contains(&worker.index);
         if !concerned || !namespace.has_sockets(worker.index) {
             continue;
         }
@@ -310,14 +312,12 @@ struct Holding {
 }
 
 impl Holds {
-    /// Whether a socket is being recovered on a worker.
-    fn concern(&self, worker: u8) -> bool {
-        self.count.load(Ordering::Acquire) > 0
-            && self
-                .list
-                .lock()
-                .iter()
-                .any(|holding| holding.worker == worker)
+    /// The workers on which a socket is being recovered.
+    fn workers(&self) -> Vec<u8> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        self.list.lock().iter().map(|held| held.worker).collect()
     }
 
     /// Keeps an event that is being delivered on a worker for the sockets that return there.

@@ -82,23 +82,36 @@ impl RoomIndex {
         if rooms.is_empty() {
             return Reach::All;
         }
+        if rooms
+            .iter()
+            .any(|room| SocketId::parse(room.as_ref()).is_ok())
+        {
+            return Reach::All;
+        }
+        // All at one moment: a socket that moves from one of the rooms to another is in both or in
+        // one of them, never in none. Locked in ascending order, as by everybody.
+        let at = |room: &str| self.place(namespace, room);
+        let mut places: SmallVec<[usize; 4]> = rooms.iter().map(|r| at(r.as_ref())).collect();
+        places.sort_unstable();
+        places.dedup();
+        let parts: SmallVec<[_; 4]> = places.iter().map(|at| self.parts[*at].lock()).collect();
         let mut reach = [0; 4];
         for room in rooms {
-            let room = room.as_ref();
-            if SocketId::parse(room).is_ok() {
-                return Reach::All;
-            }
-            let part = self.part(namespace, room).lock();
-            for (worker, _) in part.get(&Name::new(namespace, room)).into_iter().flatten() {
+            let name = Name::new(namespace, room.as_ref());
+            let workers = parts.iter().find_map(|part| part.get(&name));
+            for (worker, _) in workers.into_iter().flatten() {
                 reach[usize::from(worker / 64)] |= 1 << (worker % 64);
             }
         }
         Reach::Some(reach)
     }
 
+    fn place(&self, namespace: &str, room: &str) -> usize {
+        self.hasher.hash_one((namespace, room)) as usize % PARTS
+    }
+
     fn part(&self, namespace: &str, room: &str) -> &Mutex<Part> {
-        let hash = self.hasher.hash_one((namespace, room));
-        &self.parts[hash as usize % PARTS]
+        &self.parts[self.place(namespace, room)]
     }
 }
 

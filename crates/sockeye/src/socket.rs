@@ -722,8 +722,7 @@ impl Socket {
             return Queued::Dropped;
         }
         let Some(transit) = connection.depart(cost, limit) else {
-            let connection = connection.clone();
-            worker.submit(move |shard| shard.overflow(connection.key()));
+            connection.overflow();
             return Queued::Refused;
         };
         worker.submit(move |shard| {

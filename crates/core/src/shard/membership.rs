@@ -257,10 +257,10 @@ impl<H: Host> Shard<H> {
     /// Forgets a namespace that has no socket left. One that is still leaving its rooms counts:
     /// ask again when it has finished.
     pub fn forget_namespace(&mut self, namespace: &str) {
-        if self
-            .space(namespace)
-            .is_some_and(|space| !space.sockets.is_empty() || !space.rooms.is_empty())
-        {
+        let in_use = |space: &Space| {
+            !space.sockets.is_empty() || !space.rooms.is_empty() || space.leaving > 0
+        };
+        if self.space(namespace).is_some_and(in_use) {
             return;
         }
         if let Some(number) = self.space_names.remove(namespace) {

@@ -140,6 +140,9 @@ impl Worker {
     /// worker has ended, `f` is dropped.
     pub(crate) fn submit(&self, f: impl FnOnce(&mut Shard<Net>) + Send + 'static) {
         if self.is_here() {
+            // Tasks that the application has spawned run here too, and read no clock: what they
+            // ask for may begin to wait for something.
+            self.touch();
             return self.call(f);
         }
         {
@@ -215,9 +218,10 @@ impl Worker {
             self.inbox_calls.fetch_sub(1, Ordering::AcqRel);
             return Err(Busy);
         }
-        let worker = self.clone();
+        // Dropped unheard by a worker that has ended, it counts no more either.
+        let place = InboxCall(self.clone());
         Ok(self.ask(move |shard| {
-            worker.inbox_calls.fetch_sub(1, Ordering::AcqRel);
+            drop(place);
             f(shard)
         }))
     }
@@ -359,6 +363,15 @@ impl<F: Future<Output = ()>> Future for Scope<F> {
         let worker = &scope.place.0;
         worker.touch();
         worker.enter(|| scope.task.poll(cx))
+    }
+}
+
+/// A place among the calls that wait in an inbox.
+struct InboxCall(Arc<Worker>);
+
+impl Drop for InboxCall {
+    fn drop(&mut self) {
+        self.0.inbox_calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

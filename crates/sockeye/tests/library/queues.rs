@@ -476,3 +476,49 @@ async fn a_greeting_finds_room_in_a_queue_that_can_be_written() {
     }
     assert_eq!(running.metric("slow_consumers").await, 0);
 }
+
+/// A task that the application spawned on a worker that has been quiet: the deadline of what it
+/// asks begins when it asks, not when the worker last looked at its clock.
+#[tokio::test]
+async fn a_question_from_a_spawned_task_waits_for_as_long_as_it_says() {
+    let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let running = Running::with(Server::builder().workers(1), move |server| {
+        server.of("/").on_connection(move |socket: Socket| {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                let asked = socket.timeout(Duration::from_millis(1000));
+                let _ = sender.send(asked.emit_with_ack("question", ()).await);
+            });
+            std::future::ready(())
+        });
+    });
+    let mut client = running.connect().await;
+    let (_, id) = client.question().await;
+    client.acknowledge(id, json!(["yes"])).await;
+    let answer = soon("the answer", answers.recv()).await.expect("told");
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+/// Whoever waits for room behind a large question that another thread has asked is told when it
+/// has left.
+#[tokio::test]
+async fn whoever_waits_behind_a_question_from_elsewhere_is_told_of_room() {
+    let mut connected = None;
+    let running = Running::with(small_queue(), |server| {
+        connected = Some(sockets(&server.of("/")));
+    });
+    let mut client = running.connect().await;
+    let socket = connected.expect("set up").recv().await.expect("a socket");
+    for _ in 0..20 {
+        let text = "x".repeat(2 * LARGE);
+        let answer = socket.emit_with_ack("question", text);
+        soon("room", socket.emit_when_ready("behind", ()))
+            .await
+            .expect("queued");
+        let (_, id) = client.question().await;
+        client.acknowledge(id, json!([])).await;
+        soon("the answer", answer).await.expect("answered");
+        client.expect("behind").await;
+    }
+}

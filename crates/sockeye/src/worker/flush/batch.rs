@@ -224,10 +224,9 @@ pub(crate) fn settle(shard: &mut Shard<Net>, key: Key, outcome: io::Result<usize
         left -= chunk.len();
         whole += 1;
     }
-    let was_blocked = session.blocked;
     session.sent(whole, left);
     session.io.tell_backlog(session.out.bytes());
-    let more = session.has_more();
+    let (more, deadline) = (session.has_more(), session.awaits_write());
     let Writer::WebSocket { link, .. } = &session.io.writer else {
         return;
     };
@@ -235,7 +234,7 @@ pub(crate) fn settle(shard: &mut Shard<Net>, key: Key, outcome: io::Result<usize
         link.set_mid_message(left > 0);
     }
     if !refused && (left == 0 || written == 0) {
-        if was_blocked && written > 0 {
+        if deadline && written > 0 {
             shard.write_progressed(key);
         }
         if more {
