@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,10 @@ const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 /// How long what a peer still sends is read and forgotten, once all is said.
 const LAST_READ: Duration = Duration::from_secs(2);
+
+/// Bytes of control frames that may wait for a peer that takes nothing before it is not read any
+/// more. One read may bring them beyond it.
+const MAX_ANSWERS: usize = 16 << 10;
 
 /// How a plain WebSocket endpoint behaves.
 #[derive(Clone, Debug)]
@@ -77,8 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 /// A plain WebSocket connection, in the hands of the application.
 ///
 /// Pings are answered, silent peers asked, and closes completed while [`WebSocket::recv`] is
-/// awaited. Nothing is read ahead of it beyond what one read brings, so a slow application slows
-/// its peer down.
+/// awaited, and it reads while something still leaves. Nothing is read ahead of it beyond what one
+/// read brings, so a slow application slows its peer down.
 ///
 /// Every method may be given up before it completes, as the branches of `tokio::select!` are: no
 /// message that came is lost, and no frame is cut. What was about to be written is kept and
@@ -199,7 +203,7 @@ impl WebSocket {
             if let Some(message) = self.received.pop_front() {
                 return Some(message);
             }
-            if self.flush().await.is_err() || self.ended {
+            if self.ended {
                 return self.end().await;
             }
             if !self.early.is_empty() {
@@ -208,7 +212,7 @@ impl WebSocket {
                 continue;
             }
             if self.server.is_closing() {
-                let _ = self.close(close_code::GOING_AWAY, "").await;
+                self.begin_close(close_code::GOING_AWAY, "");
             }
             let read = self.read_in_time().await;
             match read {
@@ -235,10 +239,18 @@ impl WebSocket {
             Message::Text(text) => (OpCode::Text, Bytes::from(text)),
             Message::Binary(data) => (OpCode::Binary, data),
         };
-        let permit = self.gate.try_enter(payload.len());
-        if let Some((deflater, _permit)) = self.deflater.as_mut().zip(permit) {
+        self.push_message(opcode, payload);
+        self.flush().await
+    }
+
+    /// Not a part of [`WebSocket::send`]: the permit is the whole server's, and must be given back
+    /// before a peer is awaited.
+    fn push_message(&mut self, opcode: OpCode, payload: Bytes) {
+        if let Some(deflater) = &mut self.deflater
+            && let Some(_permit) = self.gate.try_enter(payload.len())
+        {
             self.outgoing.push_back(deflater.frame(opcode, &payload));
-            return self.flush().await;
+            return;
         }
         let head = header(opcode, true, false, None, payload.len());
         if payload.len() <= 16 << 10 {
@@ -248,7 +260,6 @@ impl WebSocket {
             let head = Bytes::copy_from_slice(head.as_ref());
             self.outgoing.extend([head, payload]);
         }
-        self.flush().await
     }
 
     /// Begins the close handshake; [`WebSocket::recv`] completes it.
@@ -256,18 +267,25 @@ impl WebSocket {
     /// # Errors
     /// When the connection is over.
     pub async fn close(&mut self, code: u16, reason: &str) -> io::Result<()> {
-        match self.closing.start(code, reason) {
-            Some(frame) => {
-                self.closed = Some(Instant::now());
-                self.answers.extend_from_slice(&frame);
-                self.flush().await
-            }
-            None => Ok(()),
+        if self.begin_close(code, reason) {
+            return self.flush().await;
         }
+        Ok(())
     }
 
-    /// Reads once, or returns when the server begins to close; an error when what is due has not
-    /// come in time.
+    /// Lets a close frame be written next; whether it is the first.
+    fn begin_close(&mut self, code: u16, reason: &str) -> bool {
+        let frame = self.closing.start(code, reason);
+        if let Some(frame) = &frame {
+            self.closed = Some(Instant::now());
+            self.answers.extend_from_slice(frame);
+        }
+        frame.is_some()
+    }
+
+    /// Writes what waits and reads meanwhile. Returns when something was read, when all has left
+    /// that waited, or when the server begins to close; an error when what is due has not come in
+    /// time.
     async fn read_in_time(&mut self) -> io::Result<usize> {
         let server = self.server.clone();
         let stopped = server.stop.notified();
@@ -277,11 +295,17 @@ impl WebSocket {
         if server.is_closing() && !told {
             return Ok(1);
         }
+        // While something leaves, the time for that is what counts: an answer can only come to what
+        // has arrived.
+        let (waits, reading) = (self.has_waiting(), self.answers.len() < MAX_ANSWERS);
         let deadline = match (self.closed, self.begun) {
-            (Some(closed), _) => Some(closed + CLOSE_WAIT),
-            (None, begun) => begun.map(|begun| begun + self.message_timeout),
+            (Some(closed), _) => (!waits).then(|| closed + CLOSE_WAIT),
+            (None, begun) => begun
+                .filter(|_| reading)
+                .map(|begun| begun + self.message_timeout),
         };
         let silence = match (self.pinged, self.ping_interval) {
+            _ if waits => None,
             (Some(pinged), _) => Some(pinged + self.ping_timeout),
             (None, Some(interval)) => Some(self.heard + interval),
             (None, None) => None,
@@ -289,7 +313,7 @@ impl WebSocket {
         let (late, silent) = (until(deadline), until(silence));
         tokio::select! {
             biased;
-            read = self.read() => read,
+            read = self.exchange(reading) => read,
             () = stopped, if !told => Ok(1),
             () = late => Err(io::ErrorKind::TimedOut.into()),
             () = silent => self.silent(),
@@ -306,17 +330,46 @@ impl WebSocket {
         Ok(1)
     }
 
-    async fn read(&mut self) -> io::Result<usize> {
+    /// Writes what waits and, if it is `reading`, reads once meanwhile: how much, or 1 when all has
+    /// left. Given up, it goes on where it was when it is called again.
+    async fn exchange(&mut self, reading: bool) -> io::Result<usize> {
+        let waits = self.has_waiting();
+        let timer = tokio::time::sleep_until(self.write_deadline.unwrap_or_else(Instant::now));
+        tokio::pin!(timer);
         std::future::poll_fn(|cx| {
-            with_read_buffer(|buffer| {
-                let mut read = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut read))?;
-                let len = read.filled().len();
-                self.take_in(&mut buffer[..len]);
-                Poll::Ready(Ok(len))
-            })
+            match self.poll_write_waiting(cx) {
+                Poll::Ready(Ok(())) if waits || !reading => return Poll::Ready(Ok(1)),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.break_off(error))),
+                Poll::Pending => {
+                    let limit = self.write_timeout;
+                    let deadline = *self
+                        .write_deadline
+                        .get_or_insert_with(|| Instant::now() + limit);
+                    if timer.deadline() != deadline {
+                        timer.as_mut().reset(deadline);
+                    }
+                    if timer.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Err(self.break_off(takes_nothing())));
+                    }
+                }
+            }
+            if reading {
+                return self.poll_read_in(cx);
+            }
+            Poll::Pending
         })
         .await
+    }
+
+    fn poll_read_in(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        with_read_buffer(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut read))?;
+            let len = read.filled().len();
+            self.take_in(&mut buffer[..len]);
+            Poll::Ready(Ok(len))
+        })
     }
 
     fn take_in(&mut self, bytes: &mut [u8]) {
@@ -344,7 +397,7 @@ impl WebSocket {
                     self.received.push_back(Message::Binary(data.into_bytes()));
                 }
                 Ok(Some(Event::Ping(data))) => {
-                    // Answers leave before the next read: they are never more than one read brings.
+                    // No more is read while many answers wait.
                     if !self.closing.is_sent() {
                         self.answers.extend_from_slice(&pong_frame(&data));
                     }
@@ -368,60 +421,69 @@ impl WebSocket {
         }
     }
 
-    /// Writes what waits. Given up, it goes on where it was when it is called again.
-    async fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.write_waiting().await;
-        if flushed.is_err() {
-            self.outgoing.clear();
-            (self.broken, self.ended) = (true, true);
-        }
-        flushed
+    fn has_waiting(&self) -> bool {
+        !self.outgoing.is_empty() || !self.answers.is_empty() || self.unflushed
     }
 
-    async fn write_waiting(&mut self) -> io::Result<()> {
+    /// Writes what waits. Given up, it goes on where it was when it is called again.
+    async fn flush(&mut self) -> io::Result<()> {
+        self.exchange(false).await.map(|_| ())
+    }
+
+    fn poll_write_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.broken {
             self.answers.clear();
+            return Poll::Ready(Ok(()));
         }
-        if !self.answers.is_empty() {
-            let answers = std::mem::take(&mut self.answers);
-            self.outgoing.push_back(answers.into());
-        }
-        while let Some(first) = self.outgoing.front() {
+        loop {
+            let Some(first) = self.outgoing.front() else {
+                if self.answers.is_empty() {
+                    break;
+                }
+                // Only now: what waits in both stays within the bound of one.
+                let answers = std::mem::take(&mut self.answers);
+                self.outgoing.push_back(answers.into());
+                continue;
+            };
             if self.sent == first.len() {
                 self.outgoing.pop_front();
                 self.sent = 0;
                 continue;
             }
-            let limit = self.write_timeout;
-            let deadline = *self
-                .write_deadline
-                .get_or_insert_with(|| Instant::now() + limit);
-            let written = tokio::select! {
-                biased;
-                written = self.stream.write(&first[self.sent..]) => written?,
-                () = tokio::time::sleep_until(deadline) => return Err(takes_nothing()),
-            };
+            let stream = Pin::new(&mut *self.stream);
+            let written = ready!(stream.poll_write(cx, &first[self.sent..]))?;
             if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.write_deadline = None;
             self.unflushed = true;
             self.sent += written;
         }
         if self.unflushed {
-            tokio::time::timeout(self.write_timeout, self.stream.flush())
-                .await
-                .map_err(|_| takes_nothing())??;
+            ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
             self.unflushed = false;
+            self.write_deadline = None;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing can be written any more.
+    fn break_off(&mut self, error: io::Error) -> io::Error {
+        self.outgoing.clear();
+        self.answers.clear();
+        self.unflushed = false;
+        (self.broken, self.ended) = (true, true);
+        error
     }
 
     /// Completes the end: what was answered leaves, the peer's rest is read and forgotten.
     async fn end(&mut self) -> Option<Message> {
-        let _ = self.flush().await;
-        let _ = self.stream.shutdown().await;
-        let drain = async {
+        if !self.broken {
+            let _ = self.flush().await;
+        }
+        let last = async {
+            // Over TLS it writes, and so may wait for a peer that takes nothing.
+            let _ = self.stream.shutdown().await;
             let read_all = std::future::poll_fn(|cx| {
                 with_read_buffer(|buffer| {
                     loop {
@@ -439,7 +501,7 @@ impl WebSocket {
         let until = *self
             .last_read
             .get_or_insert_with(|| Instant::now() + LAST_READ);
-        let _ = tokio::time::timeout_at(until, drain).await;
+        let _ = tokio::time::timeout_at(until, last).await;
         None
     }
 }

@@ -338,6 +338,38 @@ async fn raw_engine_connections_belong_to_the_application() {
     running.until_empty().await;
 }
 
+/// What was given up goes on leaving while the peer is heard: two that write to each other at once
+/// do not wait for each other.
+#[tokio::test]
+async fn a_peer_that_only_writes_is_read_while_something_leaves() {
+    let options = WebSocketOptions {
+        write_timeout: Duration::from_secs(60),
+        ..Default::default()
+    };
+    let running = Running::start(|server| {
+        server.websocket("/ws", options, async |mut socket: WebSocket| {
+            let large = Message::Binary(vec![7; 32 << 20].into());
+            let sending = tokio::time::timeout(Duration::from_millis(50), socket.send(large)).await;
+            assert!(sending.is_err(), "32 MB fit nowhere on the way");
+            let mut received = 0;
+            while let Some(Message::Binary(data)) = socket.recv().await {
+                received += data.len();
+                if data.is_empty() {
+                    let _ = socket.send(Message::Text(received.to_string())).await;
+                }
+            }
+        });
+    });
+    let mut wire = Wire::open(running.address, "/ws").await;
+    let part = vec![1; 500_000];
+    for _ in 0..60 {
+        soon("what is written is taken", wire.send_binary(&part)).await;
+    }
+    wire.send_binary(&[]).await;
+    assert!(wire.recv().await == Some(Frame::Binary(vec![7; 32 << 20])));
+    assert_eq!(wire.text().await, "30000000");
+}
+
 /// An application that waits for several things at once gives `recv` up again and again, also while
 /// a pong is being written to a peer that does not read: no frame may be cut by that, none lost.
 #[tokio::test]
