@@ -70,6 +70,9 @@ impl RoomEvent {
 
 type Listener = Arc<dyn Fn(RoomEvent) + Send + Sync>;
 
+/// Events that one worker tells, for all, before it turns to its connections again.
+const AT_ONCE: usize = 64;
+
 /// Those who want to know what becomes of the rooms of one namespace.
 #[derive(Default)]
 pub(crate) struct RoomWatch {
@@ -116,16 +119,18 @@ impl RoomWatch {
     /// Takes a listener back: whether it was there, and whether it was the last.
     pub(crate) fn remove(&self, id: ListenerId) -> (bool, bool) {
         let mut listeners = self.listeners.write();
-        let before = listeners.len();
-        listeners.retain(|(known, _)| *known != id);
+        let at = listeners.iter().position(|(known, _)| *known == id);
+        let removed = at.map(|at| listeners.remove(at));
         let last = listeners.is_empty() && self.active.swap(false, Ordering::AcqRel);
-        (listeners.len() < before, last)
+        // To drop what belongs to the application runs its code: not with the lock in hand.
+        drop(listeners);
+        (removed.is_some(), last)
     }
 
     /// Counts the rooms that stand on a shard which has just begun to tell, or has ended.
     pub(crate) fn count(&self, rooms: Vec<Room>, by: i32) {
         let mut told = self.told.lock();
-        for room in rooms {
+        for room in rooms.into_iter().filter(|room| !is_hidden(room)) {
             told.count(room, by);
         }
     }
@@ -146,14 +151,31 @@ impl RoomWatch {
                 return;
             }
         }
-        loop {
+        if !self.tell_some(server) {
+            return;
+        }
+        let (worker, server) = (socket.connection().worker.clone(), server.clone());
+        let namespace = socket.namespace_inner().clone();
+        worker.clone().spawn(async move {
+            let mut more = true;
+            while more {
+                tokio::task::yield_now().await;
+                more = namespace.room_watch.tell_some(&server);
+                worker.pump(&server);
+            }
+        });
+    }
+
+    /// Tells some of what waits; whether there may be more, which the caller has to tell then.
+    fn tell_some(&self, server: &Arc<ServerInner>) -> bool {
+        for _ in 0..AT_ONCE {
             let next = {
                 let mut told = self.told.lock();
                 let next = told.waiting.pop_front();
                 told.telling = next.is_some();
                 next
             };
-            let Some(event) = next else { return };
+            let Some(event) = next else { return false };
             let listeners = self.listeners.read().clone();
             for (_, listener) in listeners {
                 let event = event.clone();
@@ -162,7 +184,13 @@ impl RoomWatch {
                 }
             }
         }
+        true
     }
+}
+
+/// Whether a room is not told of: that of a user.
+fn is_hidden(room: &str) -> bool {
+    room.starts_with('\u{1}')
 }
 
 impl Told {
@@ -178,7 +206,7 @@ impl Told {
     }
 
     fn note(&mut self, id: &str, room: Room, change: RoomChange) {
-        if room.starts_with('\u{1}') {
+        if is_hidden(&room) {
             return;
         }
         // The room of a socket's own stands on one shard only.
@@ -211,6 +239,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What is never told of is not counted either, or it would stay for ever.
+    #[test]
+    fn rooms_of_users_are_not_counted() {
+        let watch = RoomWatch::default();
+        watch.count(vec!["\u{1}user:ada".into(), "red".into()], 1);
+        let told = watch.told.lock();
+        let counted: Vec<&str> = told.shards.keys().map(|room| &**room).collect();
+        assert_eq!(counted, ["red"]);
+    }
 
     proptest! {
         /// Whatever several shards note, in whatever order: a room is created before anybody joins
