@@ -187,8 +187,13 @@ impl EngineHandle {
         let id = worker.engine_watch.add(key, Arc::new(listener));
         let watching = worker.clone();
         worker.submit(move |shard| {
-            if !shard.watch(key) {
-                watching.engine_watch.forget(key);
+            if shard.watch(key) {
+                return;
+            }
+            let forgotten = watching.engine_watch.forget(key);
+            if !forgotten.is_empty() {
+                // Not in here: to drop what belongs to the application runs its code.
+                watching.spawn(async move { drop(forgotten) });
             }
         });
         id
@@ -242,17 +247,20 @@ impl EngineWatch {
         let Some(listeners) = sessions.get_mut(&key.to_bits()) else {
             return (false, false);
         };
-        let before = listeners.len();
-        listeners.retain(|(known, _)| *known != id);
-        let (there, last) = (listeners.len() < before, listeners.is_empty());
+        let at = listeners.iter().position(|(known, _)| *known == id);
+        let removed = at.map(|at| listeners.remove(at));
+        let last = listeners.is_empty();
         if last {
             sessions.remove(&key.to_bits());
         }
-        (there, last)
+        // To drop what belongs to the application runs its code: not with the lock in hand.
+        drop(sessions);
+        (removed.is_some(), last)
     }
 
-    fn forget(&self, key: Key) {
-        self.0.lock().remove(&key.to_bits());
+    /// Takes all listeners of a session back, to be dropped where no lock is held.
+    fn forget(&self, key: Key) -> Vec<(ListenerId, Listener)> {
+        self.0.lock().remove(&key.to_bits()).unwrap_or_default()
     }
 
     fn watches(&self, key: Key) -> bool {

@@ -310,6 +310,10 @@ impl NamespaceInner {
                 if watch {
                     return namespace.watch_rooms(shard);
                 }
+                if namespace.room_watch.is_active() {
+                    // Somebody listens again: what begins to tell finds it told already.
+                    return;
+                }
                 let stand = shard.unwatch_rooms(&namespace.name);
                 namespace.room_watch.count(stand, -1);
             });
@@ -317,10 +321,12 @@ impl NamespaceInner {
     }
 
     pub(crate) fn off(&self, id: ListenerId) -> bool {
-        let mut middlewares = self.middlewares.write();
-        let before = middlewares.len();
-        middlewares.retain(|listener| listener.id != id);
-        middlewares.len() < before || self.change(|listeners| listeners.remove(id))
+        let removed = {
+            let mut middlewares = self.middlewares.write();
+            let at = middlewares.iter().position(|listener| listener.id == id);
+            at.map(|at| middlewares.remove(at))
+        };
+        removed.is_some() || self.change(|listeners| listeners.remove(id))
     }
 
     pub(crate) fn is_recoverable(&self) -> bool {
@@ -401,10 +407,13 @@ impl NamespaceInner {
     }
 
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut Listeners) -> R) -> R {
-        let _changing = self.changing.lock();
+        let changing = self.changing.lock();
         let mut changed = (**self.listeners.load()).clone();
         let result = f(&mut changed);
-        self.listeners.store(Arc::new(changed));
+        let before = self.listeners.swap(Arc::new(changed));
+        // To drop what belongs to the application runs its code: not with the lock in hand.
+        drop(changing);
+        drop(before);
         result
     }
 }
