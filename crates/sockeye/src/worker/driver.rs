@@ -42,6 +42,8 @@ pub(crate) async fn drive(worker: Arc<Worker>, server: Arc<ServerInner>) {
             }
             shard.has_suspects()
         };
+        // What was done so far is not the time of the first handler.
+        worker.touch();
         worker.pump(&server);
         more = worker.flush(&mut flusher);
         if suspects {
