@@ -81,7 +81,15 @@ impl Crowds {
             // From here on: what changes while it is counted is counted again.
             let changed = self.rooms().get_mut(room.as_str()).map(std::mem::take);
             let members = namespace.to(room.inside());
-            let count = members.count().await.found;
+            let counted = members.count().await;
+            if !counted.silent_nodes.is_empty() {
+                // Who does not answer has members too: nothing is known, so nothing changes.
+                if let Some(again) = self.rooms().get_mut(room.as_str()) {
+                    *again |= changed == Some(true);
+                }
+                continue;
+            }
+            let count = counted.found;
             let listed = count <= self.limit;
             if listed {
                 // Whoever comes from here on is told of by name; the list asked for at the end of
