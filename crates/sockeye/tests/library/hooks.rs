@@ -396,3 +396,29 @@ async fn request_hooks_see_every_request_and_refusals_are_told() {
         [(3, Some("MIDDLEWARE_FAILURE"), false), (0, None, false)]
     );
 }
+
+/// What a handler has captured may take other handlers back when it goes.
+#[test]
+fn a_handler_that_is_taken_back_may_take_back_another_as_it_goes() {
+    struct Guard(sockeye::Namespace, sockeye::ListenerId);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.off(self.1);
+        }
+    }
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let server = Server::new();
+        let namespace = server.of("/");
+        let first = namespace.on("first", async || ());
+        let guard = std::sync::Arc::new(Guard(namespace.clone(), first));
+        let second = namespace.on("second", move || {
+            let _guard = &guard;
+            std::future::ready(())
+        });
+        let there = namespace.off(second);
+        let _ = sender.send((there, namespace.event_names().len()));
+    });
+    let done = done.recv_timeout(crate::support::PATIENCE);
+    assert_eq!(done, Ok((true, 0)), "it waits for itself");
+}

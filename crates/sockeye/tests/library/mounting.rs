@@ -385,3 +385,35 @@ async fn a_herd_finds_room_to_wait_for_its_turn() {
     let took = herd.await.expect("connected");
     assert!(took < Duration::from_millis(900), "{took:?}");
 }
+
+/// The end of TLS is written too: a peer that takes nothing does not hold it up for ever.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_plain_websocket_ends_whose_peer_takes_nothing_behind_tls() {
+    let identity = Identity::new();
+    let (sender, mut over) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::builder().workers(1).build();
+    let options = WebSocketOptions {
+        write_timeout: Duration::from_millis(300),
+        ..Default::default()
+    };
+    server.websocket("/ws", options, move |mut socket: WebSocket| {
+        let sender = sender.clone();
+        async move {
+            let data = sockeye::websocket::Message::Binary(vec![0; 1 << 20].into());
+            while socket.send(data.clone()).await.is_ok() {}
+            while socket.recv().await.is_some() {}
+            let _ = sender.send(());
+        }
+    });
+    let (listener, address) = listen();
+    let config = identity.server();
+    tokio::spawn(async move { server.serve_tls(listener, config).await });
+    let (stream, _) = identity.connect(address, &[]).await;
+    let wire = Wire::over(stream, "/ws", Default::default()).await;
+    let wire = wire.expect("accepted");
+    soon("the end", over.recv())
+        .await
+        .expect("the handler goes on");
+    drop(wire);
+}
