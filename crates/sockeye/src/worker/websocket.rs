@@ -366,7 +366,7 @@ impl<S: Stream> WebSocketTask<S> {
             };
             match stream.poll_write(&mut cx, &slices) {
                 Poll::Ready(Ok(written)) => {
-                    let _ = stream.poll_flush(&mut cx);
+                    self.blocked |= stream.poll_flush(&mut cx).is_pending();
                     written
                 }
                 _ => 0,
@@ -442,7 +442,8 @@ impl<S: Stream> WebSocketTask<S> {
                 return Poll::Ready(());
             };
             let Some(taken) = taken else {
-                let _ = stream.poll_flush(cx);
+                // What the stream itself holds (TLS records) leaves when there is room for it.
+                self.blocked = stream.poll_flush(cx).is_pending();
                 return Poll::Ready(());
             };
             let slices = taken.slices();

@@ -374,7 +374,7 @@ async fn a_peer_that_only_writes_is_read_while_something_leaves() {
 /// a pong is being written to a peer that does not read: no frame may be cut by that, none lost.
 #[tokio::test]
 async fn receiving_and_sending_may_be_given_up_at_any_moment() {
-    const PINGS: usize = 80_000;
+    const PINGS: usize = 20_000;
     let (sender, mut given_up) = tokio::sync::mpsc::unbounded_channel();
     let running = Running::with(Server::builder().workers(1), move |server| {
         let options = WebSocketOptions::default();
@@ -404,8 +404,9 @@ async fn receiving_and_sending_may_be_given_up_at_any_moment() {
         });
     });
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    // Small, or all would fit; not so small that a busy machine takes long to empty it.
+    // Small, or all would fit; not so small that a busy machine takes long to empty them.
     socket.set_recv_buffer_size(64 << 10).expect("an option");
+    socket.set_send_buffer_size(64 << 10).expect("an option");
     let stream = socket.connect(running.address).await.expect("a connection");
     let options = ClientOptions::default();
     let mut wire = Wire::over(Box::new(stream), "/ws", options)

@@ -103,8 +103,9 @@ pub(crate) fn sockets(namespace: &Namespace) -> UnboundedReceiver<Socket> {
 /// A listener on a free port.
 pub(crate) fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    // Accepted connections inherit it: what a peer may send ahead is then the same on every system.
+    // Accepted connections inherit them: what fits on the way is then the same on every system.
     rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 256 << 10).expect("an option");
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, 256 << 10).expect("an option");
     let address = listener.local_addr().expect("an address");
     (listener, address)
 }
